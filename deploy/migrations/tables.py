@@ -1,0 +1,27 @@
+"""Every table of the store, imported so that `SQLModel.metadata` is complete."""
+
+from shared.store import (
+    batches,
+    deliveries,
+    lists,
+    mailings,
+    members,
+    messages,
+    nodes,
+    parked,
+    suppressions,
+    tokens,
+)
+
+__all__ = [
+    "batches",
+    "deliveries",
+    "lists",
+    "mailings",
+    "members",
+    "messages",
+    "nodes",
+    "parked",
+    "suppressions",
+    "tokens",
+]

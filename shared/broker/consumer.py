@@ -1,0 +1,209 @@
+"""Consuming one queue for as long as the process lives, whatever happens to the broker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import aio_pika
+import structlog
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
+
+from shared.broker.connection import connect, declare_topology
+from shared.contracts.base import Payload, UnreadablePayload
+from shared.contracts.topology import CONTROL_EXCHANGE, decode
+
+_log = structlog.get_logger(__name__)
+_BROKER_FAULTS = (aio_pika.exceptions.AMQPError, OSError, TimeoutError, RuntimeError)
+_RECONNECT_SECONDS = 0.5
+_LOOK_SECONDS = 5.0
+
+P = TypeVar("P", bound=Payload)
+
+
+@dataclass(frozen=True, slots=True)
+class Received(Generic[P]):
+    """A payload, and the broker's message that it came in. It counts against the prefetch until it is acknowledged."""
+
+    payload: P
+    message: AbstractIncomingMessage
+
+    async def acknowledge(self) -> None:
+        """Done. Harmless when the connection is gone: the broker gives the message to somebody, who finds it done."""
+        try:
+            await self.message.ack()
+        except _BROKER_FAULTS:
+            _log.info("acknowledgement lost", payload=repr(self.payload))
+
+
+Handler = Callable[[Received[P]], Awaitable[None]]
+
+
+class Consumer(Generic[P]):
+    """Takes payloads of one type from one queue, at most `prefetch` unacknowledged, while `is_wanted` is set.
+
+    The handler acknowledges. A payload that cannot be read, or whose handler raises, is rejected to `parked`.
+    """
+
+    def __init__(
+        self, url: str, queue: str, payload_type: type[P], handler: Handler[P], *, name: str, prefetch: int = 1
+    ) -> None:
+        self._url = url
+        self._queue_name = queue
+        self._payload_type = payload_type
+        self._handler = handler
+        self._name = f"{name} {queue}"
+        self._prefetch = prefetch
+        self._wanted = asyncio.Event()
+        self._wanted.set()
+        self._changed = asyncio.Event()
+        self._cancelled_by_broker = False
+        self._handling: set[asyncio.Task[None]] = set()
+        self.is_connected = False
+
+    def pause(self) -> None:
+        """Take nothing more; what was taken stays taken."""
+        self._wanted.clear()
+        self._changed.set()
+
+    def resume(self) -> None:
+        self._wanted.set()
+        self._changed.set()
+
+    def set_prefetch(self, prefetch: int) -> None:
+        """At most this many unacknowledged from now on."""
+        if prefetch != self._prefetch:
+            self._prefetch = prefetch
+            self._changed.set()
+
+    async def run(self) -> None:
+        """Consume until cancelled; a lost connection, a deleted queue or a cancelled consumer only starts it anew."""
+        while True:
+            try:
+                await self._consume_on_one_connection()
+            except _BROKER_FAULTS as error:
+                _log.warning("broker lost", queue=self._queue_name, error=f"{type(error).__name__}: {error}")
+            finally:
+                self.is_connected = False
+            await asyncio.sleep(_RECONNECT_SECONDS)
+
+    async def _consume_on_one_connection(self) -> None:
+        connection = await connect(self._url, self._name)
+        try:
+            channel = await connection.channel()
+            await declare_topology(channel)
+            underlay = await channel.get_underlay_channel()
+            underlay.on_consumer_cancel_callbacks.add(self._on_cancelled_by_broker)
+            channel.close_callbacks.add(self._on_closed)
+            self._cancelled_by_broker = False
+            self.is_connected = True
+            queue = await channel.get_queue(self._queue_name, ensure=False)
+            await self._follow_wishes(channel, queue)
+        finally:
+            await _close_quietly(connection)
+
+    async def _follow_wishes(self, channel: AbstractChannel, queue: AbstractQueue) -> None:
+        tag: str | None = None
+        prefetch = 0
+        while not channel.is_closed and not self._cancelled_by_broker:
+            self._changed.clear()
+            if prefetch != self._prefetch or not self._wanted.is_set():
+                if tag is not None:
+                    await queue.cancel(tag, timeout=_LOOK_SECONDS)
+                tag = None
+            if tag is None and self._wanted.is_set():
+                prefetch = self._prefetch
+                await channel.set_qos(prefetch_count=prefetch, timeout=_LOOK_SECONDS)
+                tag = await queue.consume(self._on_message, timeout=_LOOK_SECONDS)
+            try:
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self._changed.wait()
+            except TimeoutError:
+                # A queue deleted while nothing is consumed sends no word: look, and start anew when it is gone.
+                await channel.declare_queue(self._queue_name, passive=True, timeout=_LOOK_SECONDS)
+
+    def _on_cancelled_by_broker(self, _frame: object) -> None:
+        self._cancelled_by_broker = True
+        self._changed.set()
+
+    def _on_closed(self, *_: object) -> None:
+        self._changed.set()
+
+    async def _on_message(self, message: AbstractIncomingMessage) -> None:
+        # A task of our own: aio-pika cancels its callbacks when the connection is lost, in the middle of a transaction.
+        task = asyncio.get_running_loop().create_task(self._handle(message))
+        self._handling.add(task)
+        task.add_done_callback(self._handling.discard)
+
+    async def _handle(self, message: AbstractIncomingMessage) -> None:
+        try:
+            payload = decode(message.body)
+            if not isinstance(payload, self._payload_type):
+                raise UnreadablePayload(f"{type(payload).__name__} does not belong in {self._queue_name}")
+            await self._handler(Received(payload, message))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the payload is parked whole and the consumer lives
+            _log.error(
+                "payload parked", queue=self._queue_name, error=f"{type(error).__name__}: {error}", exc_info=True
+            )
+            await self._park(message)
+
+    async def _park(self, message: AbstractIncomingMessage) -> None:
+        try:
+            await message.reject(requeue=False)
+        except _BROKER_FAULTS:
+            _log.info("rejection lost; the broker hands the payload out again")
+
+    async def settle(self) -> None:
+        """Return when no handler is at work any more."""
+        while self._handling:
+            await asyncio.wait(self._handling)
+
+
+class ControlListener:
+    """Hears what is broadcast on `control`, from now on; what was missed is in the rows."""
+
+    def __init__(self, url: str, handler: Callable[[Payload], None], *, name: str) -> None:
+        self._url = url
+        self._handler = handler
+        self._name = f"{name} control"
+
+    async def run(self) -> None:
+        """Listen until cancelled, connecting anew as often as needed."""
+        while True:
+            try:
+                await self._listen_on_one_connection()
+            except _BROKER_FAULTS as error:
+                _log.warning("broker lost", queue="control", error=f"{type(error).__name__}: {error}")
+            await asyncio.sleep(_RECONNECT_SECONDS)
+
+    async def _listen_on_one_connection(self) -> None:
+        connection = await connect(self._url, self._name)
+        try:
+            channel = await connection.channel()
+            await declare_topology(channel)
+            queue = await channel.declare_queue(exclusive=True, auto_delete=True)
+            await queue.bind(CONTROL_EXCHANGE)
+            gone = asyncio.Event()
+            underlay = await channel.get_underlay_channel()
+            underlay.on_consumer_cancel_callbacks.add(lambda _frame: gone.set())
+            channel.close_callbacks.add(lambda *_: gone.set())
+            await queue.consume(self._on_message, no_ack=True)
+            await gone.wait()
+        finally:
+            await _close_quietly(connection)
+
+    async def _on_message(self, message: AbstractIncomingMessage) -> None:
+        try:
+            self._handler(decode(message.body))
+        except UnreadablePayload as error:
+            _log.warning("control payload ignored", error=str(error))
+
+
+async def _close_quietly(connection: aio_pika.abc.AbstractConnection) -> None:
+    try:
+        async with asyncio.timeout(1):
+            await connection.close()
+    except _BROKER_FAULTS:
+        pass  # It was lost already.

@@ -1,0 +1,17 @@
+"""Commands: orders to whoever has room."""
+
+from __future__ import annotations
+
+from shared.contracts.base import Payload
+
+
+class SendBatch(Payload, frozen=True, tag="SendBatch/1"):
+    """Send this batch, if its row can still be claimed. The id is all that matters: the members are rows."""
+
+    batch_id: int
+
+
+class ExpandMailing(Payload, frozen=True, tag="ExpandMailing/1"):
+    """Make the deliveries of this mailing, from where its row says that it stands."""
+
+    mailing_id: int

@@ -1,0 +1,28 @@
+"""Events: what happened, in the past tense."""
+
+from __future__ import annotations
+
+from shared.contracts.base import Payload
+
+
+class MailReceived(Payload, frozen=True, tag="MailReceived/1"):
+    """Ingress stored a message and answered 250 for it."""
+
+    message_id: str
+
+
+class NodeSettingsChanged(Payload, frozen=True, tag="NodeSettingsChanged/1"):
+    """Somebody changed a node's settings, or, without a name, the defaults. The rows say to what."""
+
+    node_name: str | None = None
+
+
+class ReleaseDue(Payload, frozen=True, tag="ReleaseDue/1"):
+    """There may be recipients to release now: a mailing was expanded, or a window has room."""
+
+
+class DeliveriesCancelled(Payload, frozen=True, tag="DeliveriesCancelled/1"):
+    """Deliveries in a claimed batch that must not be started any more: an earlier holder did deliver them after all."""
+
+    batch_id: int
+    delivery_ids: tuple[int, ...]

@@ -1,0 +1,274 @@
+"""Batches: recipients of one mailing, released together, claimed by one node.
+
+Every transaction that changes batches first locks their rows in id order (`lock`), in a statement of its own; so none
+deadlocks, and what is read afterwards is what the others left (READ COMMITTED).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Column, Index, text
+from sqlmodel import Field, SQLModel
+
+from shared.contracts.topology import Lane
+from shared.core.node import BatchState
+from shared.store.columns import enum_type, identity_field, moment_field
+from shared.store.engine import RawConnection
+
+#: At so many deaths of its nodes a delivery is released alone, and at so many it is parked.
+DEATHS_UNTIL_ALONE = 2
+DEATHS_UNTIL_PARKED = 5
+
+
+class Batch(SQLModel, table=True):
+    """A batch, who holds it, and how far it is. Its members are the `outstanding` rows that name it."""
+
+    __tablename__ = "batches"
+    __table_args__ = (
+        Index("ix_batches_mailing_id", "mailing_id"),
+        # What is out: for windows, takeover and the sweep.
+        Index("ix_batches_lane_out", "lane", postgresql_where=text("state IN ('released', 'claimed')")),
+        {"postgresql_with": {"fillfactor": "70"}},
+    )
+
+    id: int = identity_field()
+    mailing_id: int = Field(sa_column=Column(BigInteger, nullable=False))
+    mailing_created_at: datetime = moment_field()
+    lane: Lane = Field(sa_column=Column(enum_type(Lane, "lane"), nullable=False))
+    state: BatchState = Field(sa_column=Column(enum_type(BatchState, "batch_state"), nullable=False))
+    #: The lease that holds it (an incarnation, never a name), that node's name, and the token it drew.
+    holder: UUID | None = None
+    node_name: str | None = None
+    claim: UUID | None = None
+    #: Recipients without an outcome, and those of them that were not started.
+    open: int
+    unstarted: int
+    delivered: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    refused: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    deferred: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    unknown: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    expired: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    parked: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    publishes: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    publish_due_at: datetime | None = moment_field(nullable=True)
+    released_at: datetime = moment_field(set_now=True)
+    claimed_at: datetime | None = moment_field(nullable=True)
+    closed_at: datetime | None = moment_field(nullable=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One recipient of a claimed batch, with the name of the attempt that is to be made."""
+
+    delivery_id: int
+    round: int
+    attempt: int
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedBatch:
+    """A batch in one node's hands."""
+
+    id: int
+    claim: UUID
+    mailing_id: int
+    mailing_created_at: datetime
+    lane: Lane
+    recipients: tuple[Recipient, ...]
+    #: Recipients that went back because the node may not start them soon.
+    handed_back: int
+
+
+async def lock(connection: RawConnection, batch_ids: Sequence[int]) -> Mapping[int, UUID | None]:
+    """Lock the rows in id order; the claim on each batch that is claimed now."""
+    rows = await connection.fetch(
+        "SELECT id, CASE WHEN state = 'claimed' THEN claim END AS claim FROM batches"
+        " WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE",
+        batch_ids,
+    )
+    return {row["id"]: row["claim"] for row in rows}
+
+
+async def claim(
+    connection: RawConnection, batch_id: int, *, lease: UUID, node_name: str, token: UUID, at_most: int
+) -> ClaimedBatch | None:
+    """Take a released batch, keeping `at_most` recipients and handing the rest back; `None` when it is not to be had.
+
+    Repeating it with the same token after a lost answer gives the same batch.
+    """
+    async with connection.transaction():
+        live = await connection.fetchval(
+            "SELECT 1 FROM nodes WHERE incarnation = $1 AND state = 'live' FOR SHARE", lease
+        )
+        if live is None:
+            return None
+        batch = await connection.fetchrow(
+            """
+            UPDATE batches SET state = 'claimed', holder = $2, node_name = $3, claim = $4, claimed_at = now(),
+                               publish_due_at = NULL
+            WHERE id = $1 AND (state = 'released' OR (state = 'claimed' AND claim = $4))
+            RETURNING mailing_id, mailing_created_at, lane, open
+            """,
+            batch_id,
+            lease,
+            node_name,
+            token,
+        )
+        if batch is None:
+            return None
+        handed_back = max(0, batch["open"] - at_most)
+        if handed_back:
+            await connection.execute(
+                """
+                WITH rest AS (
+                    UPDATE outstanding SET batch_id = NULL
+                    WHERE delivery_id IN (SELECT delivery_id FROM outstanding WHERE batch_id = $1
+                                          ORDER BY delivery_id OFFSET $2)
+                    RETURNING 1
+                ), moved AS (SELECT count(*) AS n FROM rest)
+                UPDATE batches SET open = open - n, unstarted = unstarted - n FROM moved WHERE id = $1
+                """,
+                batch_id,
+                at_most,
+            )
+        members = await connection.fetch(
+            """
+            SELECT o.delivery_id, o.round, o.attempt, d.recipient
+            FROM outstanding o JOIN deliveries d ON d.id = o.delivery_id AND d.mailing_created_at = $2
+            WHERE o.batch_id = $1 ORDER BY o.delivery_id
+            """,
+            batch_id,
+            batch["mailing_created_at"],
+        )
+        return ClaimedBatch(
+            id=batch_id,
+            claim=token,
+            mailing_id=batch["mailing_id"],
+            mailing_created_at=batch["mailing_created_at"],
+            lane=Lane(batch["lane"]),
+            recipients=tuple(
+                Recipient(row["delivery_id"], row["round"], row["attempt"], row["recipient"]) for row in members
+            ),
+            handed_back=handed_back,
+        )
+
+
+async def hand_back(
+    connection: RawConnection, batch_id: int, token: UUID, delivery_ids: Sequence[int], *, unstarted: int
+) -> None:
+    """Let others send these recipients, which were not started; no counter of theirs moves.
+
+    `unstarted` is what the holder has left unstarted in the batch. A recipient that was delivered by an earlier
+    holder after all is not released again.
+    """
+    async with connection.transaction():
+        if (await lock(connection, [batch_id])).get(batch_id) != token:
+            return
+        await connection.execute(
+            f"""
+            WITH back AS (
+                SELECT delivery_id, mailing_created_at FROM outstanding WHERE batch_id = $1 AND delivery_id = ANY($2)
+            ), {_DROP_DELIVERED}, kept AS (
+                UPDATE outstanding o SET batch_id = NULL FROM back
+                WHERE o.delivery_id = back.delivery_id AND o.delivery_id NOT IN (SELECT delivery_id FROM dropped)
+            ), moved AS (SELECT count(*) AS n FROM back)
+            UPDATE batches
+            SET open = open - n, unstarted = $3,
+                state = CASE WHEN open = n THEN 'closed' ELSE state END,
+                closed_at = CASE WHEN open = n THEN now() END
+            FROM moved WHERE id = $1
+            """,
+            batch_id,
+            delivery_ids,
+            unstarted,
+        )
+
+
+#: A part of a statement: of the rows in `back`, those delivered already are outstanding no more.
+_DROP_DELIVERED = """dropped AS (
+    DELETE FROM outstanding o USING back, deliveries d
+    WHERE o.delivery_id = back.delivery_id AND d.id = back.delivery_id
+      AND d.mailing_created_at = back.mailing_created_at AND d.state = 'delivered'
+    RETURNING o.delivery_id
+)"""
+
+
+async def report_unstarted(connection: RawConnection, claims: Mapping[int, tuple[UUID, int]]) -> None:
+    """Write down how many recipients the holder of each batch has not started: batch → (claim, unstarted)."""
+    batch_ids = sorted(claims)
+    async with connection.transaction():
+        await lock(connection, batch_ids)
+        await connection.execute(
+            """
+            UPDATE batches SET unstarted = given.unstarted
+            FROM unnest($1::bigint[], $2::uuid[], $3::int[]) AS given (id, claim, unstarted)
+            WHERE batches.id = given.id AND batches.claim = given.claim AND batches.state = 'claimed'
+            """,
+            batch_ids,
+            [claims[batch_id][0] for batch_id in batch_ids],
+            [claims[batch_id][1] for batch_id in batch_ids],
+        )
+
+
+async def claimed_by(connection: RawConnection, lease: UUID) -> Mapping[int, UUID]:
+    """The batches that this lease holds by the rows, and the claims."""
+    rows = await connection.fetch("SELECT id, claim FROM batches WHERE state = 'claimed' AND holder = $1", lease)
+    return {row["id"]: row["claim"] for row in rows}
+
+
+async def hand_back_whole(connection: RawConnection, batch_id: int, token: UUID) -> None:
+    """Hand back a batch whose claim succeeded without the node learning of it: nothing of it was started."""
+    rows = await connection.fetch("SELECT delivery_id FROM outstanding WHERE batch_id = $1", batch_id)
+    await hand_back(connection, batch_id, token, [row["delivery_id"] for row in rows], unstarted=0)
+
+
+async def take_over_orphans(connection: RawConnection) -> int:
+    """Revoke every claim without a live lease and let its recipients be released again; how many those are.
+
+    Their attempt and their count of deaths go up by one; at five deaths a delivery is parked, whole.
+    """
+    async with connection.transaction():
+        orphans = await connection.fetch(
+            """
+            SELECT id FROM batches
+            WHERE state = 'claimed'
+              AND NOT EXISTS (SELECT FROM nodes WHERE nodes.incarnation = batches.holder AND nodes.state = 'live')
+            ORDER BY id FOR NO KEY UPDATE
+            """
+        )
+        if not orphans:
+            return 0
+        return await connection.fetchval(  # type: ignore[no-any-return]
+            f"""
+            WITH back AS (
+                SELECT delivery_id, mailing_created_at, batch_id, deaths + 1 AS deaths
+                FROM outstanding WHERE batch_id = ANY($1)
+            ), {_DROP_DELIVERED}, parked AS (
+                UPDATE deliveries d SET state = 'parked', ended_at = now() FROM back
+                WHERE d.id = back.delivery_id AND d.mailing_created_at = back.mailing_created_at
+                  AND back.deaths >= $2 AND d.state = 'open'
+                RETURNING d.id, back.batch_id
+            ), gone AS (
+                DELETE FROM outstanding o USING parked WHERE o.delivery_id = parked.id
+            ), kept AS (
+                UPDATE outstanding o
+                SET batch_id = NULL, due_at = now(), attempt = o.attempt + 1, deaths = back.deaths
+                FROM back WHERE o.delivery_id = back.delivery_id AND back.deaths < $2
+                  AND o.delivery_id NOT IN (SELECT delivery_id FROM dropped)
+                RETURNING 1
+            ), revoked AS (
+                UPDATE batches b
+                SET state = 'revoked', closed_at = now(), open = 0, unstarted = 0,
+                    parked = b.parked + (SELECT count(*) FROM parked WHERE parked.batch_id = b.id)
+                WHERE b.id = ANY($1)
+            )
+            SELECT count(*) FROM kept
+            """,
+            [row["id"] for row in orphans],
+            DEATHS_UNTIL_PARKED,
+        )

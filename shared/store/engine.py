@@ -1,0 +1,110 @@
+"""The way to PostgreSQL: one pool a process, transactions as context managers, and one error for "it is down"."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import cast
+
+import asyncpg
+import sqlalchemy.exc
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+Session = AsyncSession
+RawConnection = asyncpg.Connection
+
+CONNECT_TIMEOUT_SECONDS = 5
+STATEMENT_TIMEOUT_SECONDS = 30
+POOL_WAIT_SECONDS = 5
+
+
+class StoreUnavailable(Exception):
+    """PostgreSQL cannot be reached, or ended the connection; whether the last commit took place is unknown."""
+
+
+#: What a database says while it starts, stops, crashes, has no room for connections, or waits too long for a lock.
+_UNAVAILABLE_CODES = ("08", "53", "57", "55P03", "40001", "40P01", "25P03", "25006")
+
+
+def _means_unavailable(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, OSError | TimeoutError | asyncpg.InterfaceError | asyncpg.PostgresConnectionError):
+            return True
+        if isinstance(error, sqlalchemy.exc.TimeoutError | sqlalchemy.exc.InterfaceError):
+            return True
+        if isinstance(error, sqlalchemy.exc.DBAPIError) and error.connection_invalidated:
+            return True
+        if str(getattr(error, "sqlstate", None) or "").startswith(_UNAVAILABLE_CODES):
+            return True
+        error = getattr(error, "orig", None) or error.__cause__
+    return False
+
+
+@asynccontextmanager
+async def _translated() -> AsyncIterator[None]:
+    try:
+        yield
+    except StoreUnavailable:
+        raise
+    except Exception as error:
+        if _means_unavailable(error):
+            raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
+        raise
+
+
+class Database:
+    """A pool of connections. Nothing connects before the first transaction."""
+
+    def __init__(self, url: str, *, name: str, pool_size: int = 8) -> None:
+        """`url` is `postgresql://user:password@host:port/database`; `name` is what PostgreSQL shows as the client."""
+        self._engine = create_async_engine(
+            make_url(url).set(drivername="postgresql+asyncpg"),
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=POOL_WAIT_SECONDS,
+            pool_pre_ping=True,
+            connect_args={
+                "timeout": CONNECT_TIMEOUT_SECONDS,
+                "command_timeout": STATEMENT_TIMEOUT_SECONDS,
+                "server_settings": {
+                    "application_name": f"listfleet {name}"[:63],
+                    "timezone": "UTC",
+                    # Every statement has its index. Plans made while a table is new and small would scan it for as
+                    # long as they are cached, which is until the next ANALYZE: claims took 4.6 ms instead of 0.9.
+                    "enable_seqscan": "off",
+                },
+            },
+        )
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """A transaction that commits at the end of the block; `StoreUnavailable` when the database is down."""
+        async with _translated(), AsyncSession(self._engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @asynccontextmanager
+    async def raw(self) -> AsyncIterator[RawConnection]:
+        """The driver's own connection, outside any transaction: for COPY, arrays, and the hot statements."""
+        async with _translated(), self._engine.connect() as connection:
+            pooled = await connection.get_raw_connection()
+            yield cast("RawConnection", pooled.driver_connection)
+
+    @asynccontextmanager
+    async def raw_transaction(self) -> AsyncIterator[RawConnection]:
+        """A transaction on the driver's own connection."""
+        async with self.raw() as connection, connection.transaction():
+            yield connection
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._engine.dispose()
+
+
+async def fetch_one(connection: RawConnection, statement: str, *values: object) -> asyncpg.Record:
+    """The one row of a statement that always gives one."""
+    row = await connection.fetchrow(statement, *values)
+    if row is None:
+        raise LookupError(f"no row from: {statement}")
+    return row

@@ -1,0 +1,58 @@
+"""Mailing lists."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Column, UniqueConstraint
+from sqlmodel import Field, SQLModel, col, select
+
+from shared.core.membership import PostingPolicy
+from shared.store.columns import enum_type, identity_field, moment_field
+from shared.store.engine import Session
+
+
+class MailingList(SQLModel, table=True):
+    """A list; its posting address is `name@domain`, both in lower case, the domain in its ASCII form."""
+
+    __tablename__ = "mailing_lists"
+    __table_args__ = (UniqueConstraint("domain", "name"),)
+
+    id: int = identity_field()
+    name: str
+    domain: str
+    display_name: str = Field(default="")
+    description: str = Field(default="")
+    posting_policy: PostingPolicy = Field(
+        default=PostingPolicy.MEMBERS, sa_column=Column(enum_type(PostingPolicy, "posting_policy"), nullable=False)
+    )
+    created_at: datetime = moment_field(set_now=True)
+
+    @property
+    def address(self) -> str:
+        return f"{self.name}@{self.domain}"
+
+
+async def find(session: Session, name: str, domain: str) -> MailingList | None:
+    """The list whose posting address is `name@domain`, in any case."""
+    statement = select(MailingList).where(
+        col(MailingList.domain) == domain.lower(), col(MailingList.name) == name.lower()
+    )
+    return (await session.exec(statement)).one_or_none()
+
+
+async def get(session: Session, list_id: int) -> MailingList | None:
+    return await session.get(MailingList, list_id)
+
+
+async def is_our_domain(session: Session, domain: str) -> bool:
+    """Whether any list lives in `domain`."""
+    statement = select(MailingList.id).where(col(MailingList.domain) == domain.lower()).limit(1)
+    return (await session.exec(statement)).first() is not None
+
+
+async def page(session: Session, *, after_id: int = 0, limit: int = 100) -> Sequence[MailingList]:
+    """Lists in the order they were made, those with an id above `after_id`."""
+    statement = select(MailingList).where(col(MailingList.id) > after_id).order_by(col(MailingList.id)).limit(limit)
+    return (await session.exec(statement)).all()

@@ -1,0 +1,245 @@
+"""Incoming messages: stored once, before the final dot is answered, and what became of them at each recipient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, LargeBinary, text
+from sqlmodel import Field, SQLModel, col, select
+
+from shared.contracts.topology import TaskQueue
+from shared.core.mailing import TargetKind, TargetState
+from shared.store.columns import enum_type, moment_field
+from shared.store.engine import RawConnection, Session
+
+#: How long the same post is recognised.
+DUPLICATE_DAYS = 7
+
+
+class Message(SQLModel, table=True):
+    """One message as it was received, with CRLF line ends and our Received field on top."""
+
+    __tablename__ = "messages"
+    __table_args__ = (
+        # What the sweep looks for: messages nobody has handled.
+        Index("ix_messages_publish_due_at", "publish_due_at", postgresql_where=text("publish_due_at IS NOT NULL")),
+    )
+
+    id: UUID = Field(primary_key=True)
+    content: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    size_bytes: int
+    envelope_sender: str
+    message_id: str = Field(default="")
+    subject: str = Field(default="")
+    #: Recognises the same post sent again: of Message-ID, envelope sender and body.
+    fingerprint: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    peer: str = Field(default="")
+    received_at: datetime = moment_field(set_now=True)
+    #: When `MailReceived` is to be published (again); `None` once the message is handled.
+    publish_due_at: datetime | None = moment_field(nullable=True)
+
+
+class MessageTarget(SQLModel, table=True):
+    """A recipient that a message was accepted for."""
+
+    __tablename__ = "message_targets"
+
+    message_id: UUID = Field(sa_column=Column(ForeignKey("messages.id"), primary_key=True))
+    address: str = Field(primary_key=True)
+    kind: TargetKind = Field(sa_column=Column(enum_type(TargetKind, "target_kind"), nullable=False))
+    list_id: int | None = Field(default=None, sa_column=Column(BigInteger, ForeignKey("mailing_lists.id")))
+    state: TargetState = Field(
+        default=TargetState.RECEIVED, sa_column=Column(enum_type(TargetState, "target_state"), nullable=False)
+    )
+    #: The reason of a refusal, or the id of the message that this one repeats.
+    because: str = Field(default="")
+    mailing_id: int | None = Field(default=None, sa_column=Column(BigInteger))
+
+
+@dataclass(frozen=True, slots=True)
+class NewTarget:
+    """What ingress decided about one recipient."""
+
+    address: str
+    kind: TargetKind
+    list_id: int | None = None
+    state: TargetState = TargetState.RECEIVED
+    because: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A message as ingress stores it; `id` is drawn before, so that storing it twice is storing it once."""
+
+    id: UUID
+    content: bytes
+    envelope_sender: str
+    message_id: str
+    subject: str
+    fingerprint: bytes
+    peer: str
+    targets: tuple[NewTarget, ...]
+
+    @property
+    def queue(self) -> str:
+        """Where `MailReceived` goes."""
+        is_post = any(target.kind is TargetKind.LIST for target in self.targets)
+        return (TaskQueue.TASKS if is_post else TaskQueue.EXPRESS).value
+
+
+async def store(connection: RawConnection, message: NewMessage, *, sweep_after_seconds: float = 5.0) -> None:
+    """Store the message and its targets in one transaction. The sweep publishes it when nobody did by then."""
+    async with connection.transaction():
+        await connection.execute(
+            """
+            INSERT INTO messages (id, content, size_bytes, envelope_sender, message_id, subject, fingerprint, peer,
+                                  publish_due_at)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, now() + make_interval(secs => $9)) ON CONFLICT DO NOTHING
+            """,
+            message.id,
+            message.content,
+            len(message.content),
+            message.envelope_sender,
+            message.message_id,
+            message.subject,
+            message.fingerprint,
+            message.peer,
+            sweep_after_seconds,
+        )
+        await connection.execute(
+            """
+            INSERT INTO message_targets (message_id, address, kind, list_id, state, because)
+            SELECT $1, t.* FROM unnest($2::text[], $3::target_kind[], $4::bigint[], $5::target_state[], $6::text[]) t
+            ON CONFLICT DO NOTHING
+            """,
+            message.id,
+            [target.address for target in message.targets],
+            [target.kind.value for target in message.targets],
+            [target.list_id for target in message.targets],
+            [target.state.value for target in message.targets],
+            [target.because for target in message.targets],
+        )
+
+
+async def find(session: Session, message_id: UUID) -> tuple[Message, Sequence[MessageTarget]] | None:
+    """The message, without reading on, and its targets."""
+    message = await session.get(Message, message_id)
+    if message is None:
+        return None
+    targets = select(MessageTarget).where(col(MessageTarget.message_id) == message_id)
+    return message, (await session.exec(targets.order_by(col(MessageTarget.address)))).all()
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A message that is to be handled, and its targets that nothing was decided about."""
+
+    id: UUID
+    envelope_sender: str
+    subject: str
+    fingerprint: bytes
+    targets: tuple[NewTarget, ...]
+
+
+async def take(connection: RawConnection, message_id: UUID) -> Waiting | None:
+    """The message, locked until the transaction ends; `None` when it is handled, unknown, or in other hands now."""
+    row = await connection.fetchrow(
+        """
+        SELECT id, envelope_sender, subject, fingerprint FROM messages
+        WHERE id = $1 AND publish_due_at IS NOT NULL FOR UPDATE SKIP LOCKED
+        """,
+        message_id,
+    )
+    if row is None:
+        return None
+    targets = await connection.fetch(
+        "SELECT address, kind, list_id FROM message_targets WHERE message_id = $1 AND state = 'received'", message_id
+    )
+    return Waiting(
+        id=row["id"],
+        envelope_sender=row["envelope_sender"],
+        subject=row["subject"],
+        fingerprint=row["fingerprint"],
+        targets=tuple(NewTarget(t["address"], TargetKind(t["kind"]), t["list_id"]) for t in targets),
+    )
+
+
+async def first_of_its_kind(connection: RawConnection, list_id: int, message: Waiting) -> UUID:
+    """The message that first brought this post to the list within seven days: this one, unless it is a duplicate."""
+    return await connection.fetchval(  # type: ignore[no-any-return]
+        """
+        INSERT INTO post_fingerprints AS known (list_id, fingerprint, message_id) VALUES ($1, $2, $3)
+        ON CONFLICT (list_id, fingerprint) DO UPDATE
+           SET message_id = CASE WHEN known.seen_at < now() - make_interval(days => $4) THEN excluded.message_id
+                                 ELSE known.message_id END,
+               seen_at = CASE WHEN known.seen_at < now() - make_interval(days => $4) THEN now() ELSE known.seen_at END
+        RETURNING message_id
+        """,
+        list_id,
+        message.fingerprint,
+        message.id,
+        DUPLICATE_DAYS,
+    )
+
+
+async def decide(
+    connection: RawConnection,
+    message_id: UUID,
+    address: str,
+    state: TargetState,
+    *,
+    because: str = "",
+    mailing_id: int | None = None,
+) -> None:
+    """Write down what became of the message at one recipient."""
+    await connection.execute(
+        """
+        UPDATE message_targets SET state = $3, because = $4, mailing_id = $5
+        WHERE message_id = $1 AND address = $2
+        """,
+        message_id,
+        address,
+        state.value,
+        because,
+        mailing_id,
+    )
+
+
+async def mark_handled(connection: RawConnection, message_id: UUID) -> None:
+    await connection.execute("UPDATE messages SET publish_due_at = NULL WHERE id = $1", message_id)
+
+
+async def publish_again(connection: RawConnection, *, after_seconds: float, limit: int = 500) -> Sequence[UUID]:
+    """Messages whose `MailReceived` is due (again); each is due again after `after_seconds`."""
+    rows = await connection.fetch(
+        """
+        UPDATE messages SET publish_due_at = now() + make_interval(secs => $1)
+        WHERE id IN (SELECT id FROM messages WHERE publish_due_at < now() ORDER BY publish_due_at LIMIT $2
+                     FOR UPDATE SKIP LOCKED)
+        RETURNING id
+        """,
+        after_seconds,
+        limit,
+    )
+    return [row["id"] for row in rows]
+
+
+async def forget_fingerprints(connection: RawConnection) -> None:
+    """Forget the posts that are too old to be recognised."""
+    await connection.execute(
+        "DELETE FROM post_fingerprints WHERE seen_at < now() - make_interval(days => $1)", DUPLICATE_DAYS
+    )
+
+
+class PostFingerprint(SQLModel, table=True):
+    """A post that a list has had."""
+
+    __tablename__ = "post_fingerprints"
+
+    list_id: int = Field(sa_column=Column(BigInteger, ForeignKey("mailing_lists.id"), primary_key=True))
+    fingerprint: bytes = Field(sa_column=Column(LargeBinary, primary_key=True))
+    message_id: UUID
+    seen_at: datetime = moment_field(set_now=True)
