@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import aio_pika
 import structlog
@@ -20,7 +20,43 @@ _BROKER_FAULTS = (aio_pika.exceptions.AMQPError, OSError, TimeoutError, RuntimeE
 _RECONNECT_SECONDS = 0.5
 _LOOK_SECONDS = 5.0
 
-P = TypeVar("P", bound=Payload)
+P = TypeVar("P")
+
+
+@dataclass(frozen=True, slots=True)
+class DeadPayload:
+    """A body that nobody could handle, the queue it came through, and why it was set aside."""
+
+    queue: str
+    because: str
+    body: bytes
+
+
+#: Makes what a handler gets of the broker's message; raises `UnreadablePayload`.
+Reader = Callable[[AbstractIncomingMessage], P]
+
+
+def reader_of(*payload_types: type[P]) -> Reader[P]:
+    """Reads payloads of these types; any other is unreadable here."""
+
+    def read(message: AbstractIncomingMessage) -> P:
+        payload = decode(message.body)
+        if not isinstance(payload, payload_types):
+            raise UnreadablePayload(f"{type(payload).__name__} does not belong here")
+        return payload
+
+    return read
+
+
+def read_dead(message: AbstractIncomingMessage) -> DeadPayload:
+    """Reads whatever was dead-lettered."""
+    deaths = message.headers.get("x-death")
+    latest: Mapping[str, Any] = deaths[0] if isinstance(deaths, list) and deaths else {}  # type: ignore[assignment]
+    try:
+        because = f"{latest.get('reason', 'dead-lettered')} with {decode(message.body)!r}"
+    except UnreadablePayload as error:
+        because = f"unreadable: {error}"
+    return DeadPayload(str(latest.get("queue", "")), because, message.body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +78,17 @@ Handler = Callable[[Received[P]], Awaitable[None]]
 
 
 class Consumer(Generic[P]):
-    """Takes payloads of one type from one queue, at most `prefetch` unacknowledged, while `is_wanted` is set.
+    """Takes payloads from one queue, at most `prefetch` unacknowledged, while `is_wanted` is set.
 
     The handler acknowledges. A payload that cannot be read, or whose handler raises, is rejected to `parked`.
     """
 
     def __init__(
-        self, url: str, queue: str, payload_type: type[P], handler: Handler[P], *, name: str, prefetch: int = 1
+        self, url: str, queue: str, read: Reader[P], handler: Handler[P], *, name: str, prefetch: int = 1
     ) -> None:
         self._url = url
         self._queue_name = queue
-        self._payload_type = payload_type
+        self._read = read
         self._handler = handler
         self._name = f"{name} {queue}"
         self._prefetch = prefetch
@@ -139,10 +175,7 @@ class Consumer(Generic[P]):
 
     async def _handle(self, message: AbstractIncomingMessage) -> None:
         try:
-            payload = decode(message.body)
-            if not isinstance(payload, self._payload_type):
-                raise UnreadablePayload(f"{type(payload).__name__} does not belong in {self._queue_name}")
-            await self._handler(Received(payload, message))
+            await self._handler(Received(self._read(message), message))
         except Exception as error:  # noqa: BLE001 - whatever it is, the payload is parked whole and the consumer lives
             _log.error(
                 "payload parked", queue=self._queue_name, error=f"{type(error).__name__}: {error}", exc_info=True

@@ -12,6 +12,8 @@ from shared.broker.connection import BrokerUnavailable, connect, declare_topolog
 from shared.contracts.base import Payload
 from shared.contracts.topology import CONTROL_EXCHANGE, WORK_EXCHANGE, encode
 
+_BROKER_FAULTS = (aio_pika.exceptions.AMQPError, OSError, TimeoutError, RuntimeError)
+
 #: How many confirms are awaited at once.
 PIPELINE_DEPTH = 64
 
@@ -47,6 +49,18 @@ class Publisher:
         """Tell every process on `control`; whoever is not listening now reads the rows later."""
         await self._publish("", payload, is_control=True)
 
+    async def queue_length(self, queue: str) -> int:
+        """How many payloads wait in `queue`, those in consumers' hands not counted; `BrokerUnavailable`."""
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                await self._ready()
+                assert self._channel is not None  # noqa: S101 - what `_ready` is for
+                declared = await self._channel.declare_queue(queue, passive=True)
+                return declared.declaration_result.message_count or 0
+        except _BROKER_FAULTS as error:
+            await self.close()
+            raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
+
     async def _publish(self, routing_key: str, payload: Payload, *, is_control: bool) -> None:
         message = aio_pika.Message(
             encode(payload),
@@ -59,7 +73,7 @@ class Publisher:
                 exchange = control if is_control else work
                 # Not mandatory for control: that nobody listens is no fault.
                 await exchange.publish(message, routing_key, mandatory=not is_control)
-        except (aio_pika.exceptions.AMQPError, OSError, TimeoutError, RuntimeError) as error:
+        except _BROKER_FAULTS as error:
             await self.close()
             raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
 
@@ -92,5 +106,5 @@ class Publisher:
             try:
                 async with asyncio.timeout(1):
                     await connection.close()
-            except (aio_pika.exceptions.AMQPError, OSError, TimeoutError, RuntimeError):
+            except _BROKER_FAULTS:
                 pass  # It was lost already; there is nothing left to close.

@@ -17,10 +17,6 @@ class NodeSettingsChanged(Payload, frozen=True, tag="NodeSettingsChanged/1"):
     node_name: str | None = None
 
 
-class ReleaseDue(Payload, frozen=True, tag="ReleaseDue/1"):
-    """There may be recipients to release now: a mailing was expanded, or a window has room."""
-
-
 class DeliveriesCancelled(Payload, frozen=True, tag="DeliveriesCancelled/1"):
     """Deliveries in a claimed batch that must not be started any more: an earlier holder did deliver them after all."""
 

@@ -14,7 +14,7 @@ import msgspec
 
 from shared.contracts.base import Payload, UnreadablePayload
 from shared.contracts.commands import ExpandMailing, SendBatch
-from shared.contracts.events import DeliveriesCancelled, MailReceived, NodeSettingsChanged, ReleaseDue
+from shared.contracts.events import DeliveriesCancelled, MailReceived, NodeSettingsChanged
 
 WORK_EXCHANGE = "listfleet.work"
 CONTROL_EXCHANGE = "listfleet.control"
@@ -83,7 +83,7 @@ QUEUES: tuple[QueueDeclaration, ...] = (
 )
 
 #: Every payload that may travel, in every version that is still read.
-KNOWN_PAYLOADS = SendBatch | ExpandMailing | MailReceived | NodeSettingsChanged | ReleaseDue | DeliveriesCancelled
+KNOWN_PAYLOADS = SendBatch | ExpandMailing | MailReceived | NodeSettingsChanged | DeliveriesCancelled
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Payload] = msgspec.json.Decoder(KNOWN_PAYLOADS)

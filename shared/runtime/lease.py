@@ -46,6 +46,7 @@ class LeaseKeeper:
         self._on_configuration = on_configuration
         self._on_lost = on_lost
         self._lease: Lease | None = None
+        self._name = name or kind.value
         self._renewed_at_seconds = float("-inf")
         self._renew_now = asyncio.Event()
 
@@ -55,6 +56,11 @@ class LeaseKeeper:
         if self._lease is None:
             raise RuntimeError("no lease is held")
         return self._lease
+
+    @property
+    def name(self) -> str:
+        """The node's name, also while a lost lease is replaced."""
+        return self._name
 
     @property
     def is_fresh(self) -> bool:
@@ -76,7 +82,7 @@ class LeaseKeeper:
         async with self._database.raw() as connection:
             lease = await nodes.register(connection, self._kind, self._wanted_name)
         if lease is not None:
-            self._lease = lease
+            self._lease, self._name = lease, lease.name
             self._renewed_at_seconds = started
             _log.info("node registered", node=lease.name)
             return True

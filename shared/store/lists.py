@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import Column, UniqueConstraint
+from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Field, SQLModel, col, select
 
 from shared.core.membership import PostingPolicy
@@ -40,6 +41,21 @@ async def find(session: Session, name: str, domain: str) -> MailingList | None:
         col(MailingList.domain) == domain.lower(), col(MailingList.name) == name.lower()
     )
     return (await session.exec(statement)).one_or_none()
+
+
+async def add(
+    session: Session, *, name: str, domain: str, display_name: str, description: str, posting_policy: PostingPolicy
+) -> MailingList | None:
+    """The new list `name@domain`, both as the table wants them; `None` when there is one already."""
+    values = {
+        "name": name,
+        "domain": domain,
+        "display_name": display_name,
+        "description": description,
+        "posting_policy": posting_policy,
+    }
+    statement = insert(MailingList).values(values).on_conflict_do_nothing().returning(MailingList)
+    return (await session.execute(statement)).scalar_one_or_none()
 
 
 async def get(session: Session, list_id: int) -> MailingList | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, UniqueConstraint, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlmodel import Field, SQLModel, col, select
 
 from shared.core.membership import DeliveryMode, MemberRole, MemberStatus
@@ -60,6 +61,16 @@ class NewMember:
 
 
 @dataclass(frozen=True, slots=True)
+class UsedField:
+    """A custom field that members of a list have."""
+
+    name: str
+    #: Whether some member's value is a text, and whether some member's is none (or an empty one).
+    has_texts: bool
+    has_others: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ImportCounts:
     """What became of the good rows of an import."""
 
@@ -72,6 +83,22 @@ class ImportCounts:
 async def find(session: Session, list_id: int, email_key: str) -> Member | None:
     statement = select(Member).where(col(Member.list_id) == list_id, col(Member.email_key) == email_key)
     return (await session.exec(statement)).one_or_none()
+
+
+async def add(session: Session, list_id: int, row: NewMember) -> Member | None:
+    """The new member; `None` when the address is on the list already, whatever its status."""
+    values = {
+        "list_id": list_id,
+        "email": row.email,
+        "email_key": row.email_key,
+        "display_name": row.display_name,
+        "status": row.status,
+        "delivery_mode": row.delivery_mode,
+        "role": row.role,
+        "fields": json.loads(row.fields_json),
+    }
+    statement = insert(Member).values(values).on_conflict_do_nothing().returning(Member)
+    return (await session.execute(statement)).scalar_one_or_none()
 
 
 async def page(session: Session, list_id: int, *, after_id: int = 0, limit: int = 100) -> Sequence[Member]:
@@ -92,6 +119,25 @@ async def pages(session: Session, list_id: int, *, size: int = 2000) -> AsyncIte
         yield members
         after_id = members[-1].id
         session.expunge_all()
+
+
+async def used_fields(session: Session, list_id: int) -> Sequence[UsedField]:
+    """The custom fields that a list's members have, by name."""
+    statement = text(
+        """
+        SELECT key, bool_or(is_text) AS has_texts, bool_or(NOT is_text) AS has_others
+        FROM members CROSS JOIN LATERAL (
+            SELECT key, jsonb_typeof(value) = 'string' AND value <> '""' AS is_text FROM jsonb_each(fields)
+        ) used
+        WHERE list_id = :list_id GROUP BY key ORDER BY key
+        """
+    )
+    return [UsedField(*row) for row in (await session.execute(statement, {"list_id": list_id})).all()]
+
+
+async def wait_for_other_imports(connection: RawConnection, list_id: int) -> None:
+    """Until the transaction ends nobody else imports into the list: two imports in different orders would deadlock."""
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('listfleet import', $1))", list_id)
 
 
 async def import_rows(connection: RawConnection, list_id: int, rows: Sequence[NewMember]) -> ImportCounts:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import BigInteger, Column, Float, text
+from sqlalchemy import BigInteger, Column, Float, delete, text
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlmodel import Field, SQLModel, col, select
 
@@ -205,5 +205,16 @@ async def set_draining(session: Session, name: str, *, is_draining: bool) -> Non
     await session.execute(
         statement.on_conflict_do_update(
             index_elements=["node_name"], set_={"is_draining": is_draining, "updated_at": text("now()")}
+        )
+    )
+
+
+async def forget_empty_configuration(session: Session, name: str) -> None:
+    """Forget that anybody configured the name, once nothing is set for it."""
+    await session.execute(
+        delete(NodeConfiguration).where(
+            col(NodeConfiguration.node_name) == name,
+            col(NodeConfiguration.settings) == {},
+            col(NodeConfiguration.is_draining).is_(False),
         )
     )

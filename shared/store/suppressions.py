@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Column
+from sqlalchemy import Column, delete, func, or_
+from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Field, SQLModel, col, select
 
 from shared.store.columns import enum_type, moment_field
@@ -42,3 +43,33 @@ async def page(session: Session, *, after: str = "", limit: int = 100) -> Sequen
         select(Suppression).where(col(Suppression.email_key) > after).order_by(col(Suppression.email_key)).limit(limit)
     )
     return (await session.exec(statement)).all()
+
+
+async def find(session: Session, email_key: str) -> Suppression | None:
+    """The suppression that is in force for the address now."""
+    statement = select(Suppression).where(
+        col(Suppression.email_key) == email_key,
+        or_(col(Suppression.ends_at).is_(None), col(Suppression.ends_at) > func.now()),
+    )
+    return (await session.exec(statement)).one_or_none()
+
+
+async def put(
+    session: Session, *, email: str, email_key: str, reason: SuppressionReason, ends_at: datetime | None
+) -> Suppression:
+    """Suppress the address from now on, in the place of what was said of it before."""
+    values = {"email": email, "reason": reason, "ends_at": ends_at}
+    statement = (
+        insert(Suppression)
+        .values(email_key=email_key, **values)
+        .on_conflict_do_update(index_elements=["email_key"], set_={**values, "created_at": func.now()})
+        .returning(Suppression)
+    )
+    suppression: Suppression = (await session.execute(statement)).scalar_one()
+    return suppression
+
+
+async def remove(session: Session, email_key: str) -> bool:
+    """Let mail to the address go again; whether it was suppressed."""
+    statement = delete(Suppression).where(col(Suppression.email_key) == email_key).returning(col(Suppression.email_key))
+    return (await session.execute(statement)).scalar_one_or_none() is not None

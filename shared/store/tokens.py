@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime
 
-from sqlalchemy import LargeBinary
+from sqlalchemy import LargeBinary, delete
 from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field, SQLModel, col
 
 from shared.store.columns import moment_field
 from shared.store.engine import Session
@@ -30,6 +30,13 @@ def _digest(token: str) -> bytes:
 async def ensure(session: Session, token: str, *, name: str) -> None:
     """Let `token` in from now on; harmless when it is known."""
     await session.execute(insert(ApiToken).values(token_sha256=_digest(token), name=name).on_conflict_do_nothing())
+
+
+async def retire_others(session: Session, token: str, *, name: str) -> None:
+    """Let in no other token of this name any more."""
+    await session.execute(
+        delete(ApiToken).where(col(ApiToken.name) == name, col(ApiToken.token_sha256) != _digest(token))
+    )
 
 
 async def is_known(session: Session, token: str) -> bool:

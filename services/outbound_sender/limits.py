@@ -1,0 +1,101 @@
+"""What this node may do now: its limits, and the answer to "may the next message start?"."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from shared.core.limits import NodeLimits
+
+#: Connections of a node whose number is not limited.
+UNLIMITED_CONNECTIONS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Go:
+    """Start now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Not now: ask again after so long."""
+
+    seconds: float
+    because: str
+
+
+class Pacer:
+    """Messages per second, smooth: a bucket that holds one and starts empty.
+
+    A start that came late may be made up for within `_slack_seconds`, chosen so that in no one-second window more
+    than max(n + 1, 1.05 n) messages start.
+    """
+
+    def __init__(self) -> None:
+        self._interval_seconds = 0.0
+        self._slack_seconds = 0.0
+        self._next_at_seconds = 0.0
+
+    def set_rate(self, per_second: float | None, now_seconds: float) -> None:
+        """At most so many a second from now on; `None` is unlimited."""
+        self._interval_seconds = 1 / per_second if per_second else 0.0
+        self._slack_seconds = 0.25 * self._interval_seconds if not per_second or per_second <= 100 else 0.02
+        self._next_at_seconds = now_seconds + self._interval_seconds
+
+    def ask(self, now_seconds: float) -> Go | Wait:
+        """`Go` takes the turn."""
+        if not self._interval_seconds:
+            return Go()
+        if now_seconds < self._next_at_seconds:
+            return Wait(self._next_at_seconds - now_seconds, "max_messages_per_second")
+        self._next_at_seconds = max(self._next_at_seconds, now_seconds - self._slack_seconds) + self._interval_seconds
+        return Go()
+
+
+class Limiter:
+    """The node's limits in force, and the queue of those that want to start a message."""
+
+    def __init__(self) -> None:
+        self.limits = NodeLimits()
+        self._pacer = Pacer()
+        self._queue = asyncio.Lock()
+        self._changed = asyncio.Event()
+
+    def apply(self, limits: NodeLimits) -> None:
+        """In force at once, also for those who wait."""
+        if limits.max_messages_per_second != self.limits.max_messages_per_second:
+            self._pacer.set_rate(limits.max_messages_per_second, asyncio.get_running_loop().time())
+        self.limits = limits
+        self.wake()
+
+    def wake(self) -> None:
+        """Let everybody who waits look again whether to wait on."""
+        self._changed.set()
+
+    async def turn(self, may_start: Callable[[], bool]) -> bool:
+        """True when a message starts now, by the rate; False as soon as `may_start` says no."""
+        if self.limits.max_messages_per_second is None:
+            return may_start()
+        async with self._queue:
+            while may_start():
+                answer = self._pacer.ask(asyncio.get_running_loop().time())
+                if isinstance(answer, Go):
+                    return True
+                self._changed.clear()
+                try:
+                    async with asyncio.timeout(answer.seconds):
+                        await self._changed.wait()
+                except TimeoutError:
+                    pass  # The turn has come.
+        return False
+
+    @property
+    def connections(self) -> int:
+        """How many connection slots there may be."""
+        return self.limits.max_connections or UNLIMITED_CONNECTIONS
+
+    def starts_per_second(self, mean_transaction_seconds: float) -> float:
+        """How many messages the node can start in a second, when one takes so long on its connection."""
+        by_connections = self.connections / mean_transaction_seconds
+        return min(by_connections, self.limits.max_messages_per_second or by_connections)

@@ -1,0 +1,132 @@
+"""The node as a whole: what it may do now, from its lease, its settings and its own end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+
+import structlog
+
+from services.outbound_sender.backlog import Backlog
+from services.outbound_sender.limits import Limiter
+from services.outbound_sender.pipeline import Pipeline
+from services.outbound_sender.taking import Taker
+from shared.broker.consumer import Consumer
+from shared.contracts.base import Payload
+from shared.contracts.commands import SendBatch
+from shared.contracts.events import DeliveriesCancelled, NodeSettingsChanged
+from shared.contracts.topology import Lane
+from shared.core.limits import limits_from
+from shared.runtime.lease import LeaseKeeper
+from shared.store.nodes import Configuration, Lease, Vitals
+
+_log = structlog.get_logger(__name__)
+
+#: A change of capacity by this factor is told at once, not with the next renewal.
+NOTABLE_CHANGE = 1.5
+RATE_SECONDS = 1.0
+
+
+class OutboundNode:
+    """Ties the rooms of the sender together; `wiring` fills in the parts that need one another."""
+
+    keeper: LeaseKeeper
+    taker: Taker
+    pipeline: Pipeline
+    consumers: Mapping[Lane, Consumer[SendBatch]]
+
+    def __init__(self, backlog: Backlog, limiter: Limiter) -> None:
+        self._backlog = backlog
+        self._limiter = limiter
+        self._is_draining = False
+        self._is_stopping = False
+        self._rate_per_second = 0.0
+        self._told_capacity = 0.0
+
+    def lease(self) -> Lease | None:
+        """The lease while anything may be claimed under it."""
+        return self.keeper.lease if self.may_send() else None
+
+    def may_send(self) -> bool:
+        """Whether any message may start now."""
+        return (
+            self.keeper.is_fresh
+            and self._limiter.limits.sending_enabled
+            and not self._is_draining
+            and not self._is_stopping
+        )
+
+    def capacity_per_second(self) -> float:
+        """How many messages the node could start in a second."""
+        if not self.may_send():
+            return 0.0
+        return self._limiter.starts_per_second(self.pipeline.mean_transaction_seconds)
+
+    def vitals(self) -> Vitals:
+        """What goes with every sign of life."""
+        self._told_capacity = self.capacity_per_second()
+        return Vitals(
+            capacity_per_second=self._told_capacity,
+            rate_per_second=self._rate_per_second,
+            open_connections=self.pipeline.open_connections,
+            unstarted=self.taker.unstarted,
+        )
+
+    def on_room(self, has_room: bool) -> None:
+        """Consume only while there is room."""
+        for consumer in self.consumers.values():
+            if has_room:
+                consumer.resume()
+            else:
+                consumer.pause()
+
+    def on_configuration(self, configuration: Configuration) -> None:
+        """What the administrator set, read with every renewal."""
+        limits = limits_from(json.loads(configuration.defaults_json), json.loads(configuration.own_json))
+        is_changed = limits != self._limiter.limits or configuration.is_draining != self._is_draining
+        if is_changed:
+            _log.info("settings in force", limits=repr(limits), draining=configuration.is_draining)
+            self._is_draining = configuration.is_draining
+            self._limiter.apply(limits)
+            self.pipeline.resize()
+            for consumer in self.consumers.values():
+                consumer.set_prefetch(limits.prefetch_batches)
+            if not self.may_send():
+                self.taker.hand_back_all()
+            self.keeper.renew_soon()
+        self.taker.look_for_room()
+
+    def on_control(self, payload: Payload) -> None:
+        """What was broadcast to all processes."""
+        if isinstance(payload, NodeSettingsChanged):
+            self.keeper.renew_soon()
+        elif isinstance(payload, DeliveriesCancelled):
+            self.taker.cancel(payload.batch_id, payload.delivery_ids)
+
+    def on_lost(self) -> None:
+        """Others took over: what waits here is theirs."""
+        self._limiter.wake()
+        self.taker.forget_all()
+
+    async def measure(self) -> None:
+        """Keep the rate that is shown, and tell of a capacity that changed much, until cancelled."""
+        while True:
+            started_before = self.pipeline.started
+            await asyncio.sleep(RATE_SECONDS)
+            self._rate_per_second = (self.pipeline.started - started_before) / RATE_SECONDS
+            capacity, told = self.capacity_per_second(), self._told_capacity
+            if max(capacity, told) > NOTABLE_CHANGE * min(capacity, told):
+                self.keeper.renew_soon()
+
+    async def drain(self) -> None:
+        """Take nothing more, finish what is in flight, hand the rest back."""
+        self._is_stopping = True
+        self._limiter.wake()
+        self.keeper.renew_soon()
+        self.on_room(False)
+        for consumer in self.consumers.values():
+            await consumer.settle()
+        self.taker.hand_back_all()
+        await self.pipeline.settle()
+        await self.taker.settle()

@@ -1,0 +1,91 @@
+"""What goes over the wire for a mailing: compiled once, kept while it is used, within bounds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from shared.core.delivery import Outcome, OutcomeKind
+from shared.core.mailing import MailingKind
+from shared.core.membership import PostingPolicy
+from shared.mail.lines import dot_stuff, with_crlf
+from shared.mail.template import ListHeaders, UnreadablePost, compile_post
+from shared.store.mailings import MailingContent
+
+#: Compiled content that a node keeps, in bytes; one mailing is kept however large it is.
+CACHE_BYTES = 64 * 1024 * 1024
+CACHE_MAILINGS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class WireContent:
+    """A compiled message: dot-stuffed, with the final dot, the same bytes for every recipient."""
+
+    content: bytes
+    has_8bit: bool
+    #: The domain of the return paths.
+    return_domain: str
+
+
+class Renderer:
+    """Compiles mailings in a thread, each once, and keeps the latest used."""
+
+    def __init__(self, load: Callable[[int], Awaitable[MailingContent]]) -> None:
+        self._load = load
+        self._compiled: OrderedDict[int, asyncio.Task[WireContent | Outcome]] = OrderedDict()
+
+    async def content(self, mailing_id: int) -> WireContent | Outcome:
+        """The mailing's content, or what it comes to for everybody when there is none; raises what `load` raises."""
+        task = self._compiled.get(mailing_id)
+        if task is None:
+            task = asyncio.create_task(self._compile(mailing_id))
+            self._compiled[mailing_id] = task
+        self._compiled.move_to_end(mailing_id)
+        try:
+            return await asyncio.shield(task)
+        except Exception:
+            self._compiled.pop(mailing_id, None)
+            raise
+        finally:
+            self._shrink()
+
+    async def _compile(self, mailing_id: int) -> WireContent | Outcome:
+        mailing = await self._load(mailing_id)
+        try:
+            return await asyncio.to_thread(compile_mailing, mailing)
+        except UnreadablePost as error:
+            return Outcome(OutcomeKind.REFUSED, f"5.6.0 {error}")
+
+    def _shrink(self) -> None:
+        sizes = {mailing_id: _size_bytes(task) for mailing_id, task in self._compiled.items()}
+        while len(sizes) > 1 and (sum(sizes.values()) > CACHE_BYTES or len(sizes) > CACHE_MAILINGS):
+            oldest = next(iter(sizes))
+            del sizes[oldest], self._compiled[oldest]
+
+
+def _size_bytes(task: asyncio.Task[WireContent | Outcome]) -> int:
+    if not task.done() or task.cancelled() or task.exception():
+        return 0
+    compiled = task.result()
+    return len(compiled.content) if isinstance(compiled, WireContent) else 0
+
+
+def compile_mailing(mailing: MailingContent) -> WireContent:
+    """The content of a post with its list's headers, or of a forwarded message as it is."""
+    content = with_crlf(mailing.content)
+    if mailing.kind is MailingKind.POST and mailing.list_name and mailing.list_domain:
+        headers = ListHeaders(
+            name=mailing.list_name,
+            domain=mailing.list_domain,
+            display_name=mailing.list_display_name,
+            is_announcement=mailing.posting_policy is PostingPolicy.ANNOUNCEMENT,
+        )
+        content = compile_post(
+            content,
+            headers,
+            message_id=f"<{mailing.message_uuid}@{mailing.list_domain}>",
+            received_at=mailing.received_at,
+        )
+    return WireContent(dot_stuff(content), has_8bit=not content.isascii(), return_domain=mailing.return_domain)

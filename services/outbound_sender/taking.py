@@ -1,0 +1,251 @@
+"""Taking work: claim a batch when there is room, keep count of what is held, hand back what is not started in time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
+from uuid import uuid4
+
+import structlog
+
+from services.outbound_sender.backlog import Backlog, HeldBatch, Job
+from services.outbound_sender.rendering import Renderer
+from shared.broker.connection import BrokerUnavailable
+from shared.broker.consumer import Received
+from shared.broker.publisher import Publisher
+from shared.contracts.commands import SendBatch
+from shared.contracts.topology import Lane
+from shared.core.address import Address
+from shared.store import batches
+from shared.store.batches import ClaimedBatch
+from shared.store.engine import Database, StoreUnavailable
+from shared.store.nodes import Lease
+from shared.store.patience import until_available
+
+_log = structlog.get_logger(__name__)
+
+#: A node claims as many recipients as it may start within so long.
+ROOM_SECONDS = {Lane.EXPRESS: 2.0, Lane.POSTS: 2.0, Lane.BULK: 5.0}
+#: What is not started after so long goes back to the others.
+HOLD_SECONDS = 10.0
+HOUSEKEEPING_SECONDS = 1.0
+#: Housekeeping turns between two comparisons of the rows with what is held.
+RECONCILE_EVERY = 10
+
+
+class Taker:
+    """The batches of this node, from the claim to the last outcome."""
+
+    def __init__(
+        self,
+        database: Database,
+        publisher: Publisher,
+        renderer: Renderer,
+        backlog: Backlog,
+        *,
+        lease: Callable[[], Lease | None],
+        capacity_per_second: Callable[[], float],
+        on_room: Callable[[bool], None],
+    ) -> None:
+        """`lease` is `None` while nothing may be claimed; `on_room` is told whether the node wants more work."""
+        self._database = database
+        self._publisher = publisher
+        self._renderer = renderer
+        self._backlog = backlog
+        self._lease = lease
+        self._capacity_per_second = capacity_per_second
+        self._on_room = on_room
+        self._held: dict[int, HeldBatch] = {}
+        self._claiming = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def unstarted(self) -> int:
+        """Recipients in this node's hands that were not started."""
+        return sum(len(held.unstarted) for held in self._held.values())
+
+    @property
+    def open(self) -> int:
+        """Recipients in this node's hands that have no outcome."""
+        return sum(len(held.open) for held in self._held.values())
+
+    def unstarted_of(self, batch_ids: Sequence[int]) -> Mapping[int, int]:
+        """How many recipients of each of these batches are not started."""
+        counts: dict[int, int] = {}
+        for batch_id in batch_ids:
+            held = self._held.get(batch_id)
+            if held is not None:
+                counts[batch_id] = held.reported_unstarted = len(held.unstarted)
+        return counts
+
+    def room(self, lane: Lane) -> int:
+        """How many recipients more the node may claim in the lane: what it starts soon, less what it has."""
+        capacity = self._capacity_per_second()
+        if capacity <= 0:
+            return 0
+        return max(1, int(capacity * ROOM_SECONDS[lane])) - self.unstarted
+
+    def look_for_room(self) -> None:
+        """Take work while less than half of what can soon be started is there; then batches are claimed whole."""
+        capacity = self._capacity_per_second()
+        self._on_room(capacity > 0 and self.unstarted <= capacity * ROOM_SECONDS[Lane.POSTS] / 2)
+
+    async def take(self, received: Received[SendBatch], lane: Lane) -> None:
+        """Claim the batch and let the slots have its recipients, or let another node have it."""
+        batch_id = received.payload.batch_id
+        async with self._claiming:
+            lease, room = self._lease(), self.room(lane)
+            if lease is None or room < 1:
+                await self._pass_on(received, lane)
+                return
+            claimed = await self._claim(batch_id, lease, room)
+            if claimed is None or not claimed.recipients:
+                await received.acknowledge()
+                return
+            await self._hold(claimed, received, lease)
+        self.look_for_room()
+
+    async def _claim(self, batch_id: int, lease: Lease, room: int) -> ClaimedBatch | None:
+        token = uuid4()
+
+        async def claim() -> ClaimedBatch | None:
+            async with self._database.raw() as connection:
+                return await batches.claim(
+                    connection,
+                    batch_id,
+                    lease=lease.incarnation,
+                    node_name=lease.name,
+                    token=token,
+                    at_most=room,
+                )
+
+        return await until_available(claim, doing="claim")
+
+    async def _hold(self, claimed: ClaimedBatch, received: Received[SendBatch], lease: Lease) -> None:
+        content = await until_available(lambda: self._renderer.content(claimed.mailing_id), doing="content")
+        if self._lease() != lease:
+            await received.acknowledge()  # Taken over while the database was down: the claim is nobody's.
+            return
+        ids = {recipient.delivery_id for recipient in claimed.recipients}
+        held = HeldBatch(
+            claimed,
+            content,
+            asyncio.get_running_loop().time(),
+            on_all_started=lambda: self._spawn(received.acknowledge()),
+            unstarted=set(ids),
+            open=set(ids),
+            reported_unstarted=len(ids),
+        )
+        self._held[claimed.id] = held
+        self._backlog.add([Job(held, recipient, Address.parse(recipient.address)) for recipient in claimed.recipients])
+
+    async def _pass_on(self, received: Received[SendBatch], lane: Lane) -> None:
+        """A fresh copy for somebody with room, then this one is done: never a nack, which RabbitMQ would count."""
+        self._on_room(False)
+        try:
+            await self._publisher.publish(lane.queue, received.payload)
+        except BrokerUnavailable as error:
+            _log.warning("left to the sweep", batch=received.payload.batch_id, error=str(error))
+        await received.acknowledge()
+
+    def started(self, job: Job) -> None:
+        """The job's transaction begins now."""
+        job.held.leave_unstarted(job.recipient.delivery_id)
+
+    def ended(self, job: Job) -> None:
+        """The job's outcome is committed."""
+        job.held.open.discard(job.recipient.delivery_id)
+        if not job.held.open:
+            self._held.pop(job.held.id, None)
+
+    def cancel(self, batch_id: int, delivery_ids: Sequence[int]) -> None:
+        """An earlier holder did deliver these: those not started are not sent again."""
+        cancelled = set(delivery_ids)
+        self.hand_back(
+            self._backlog.remove(lambda job: job.held.id == batch_id and job.recipient.delivery_id in cancelled)
+        )
+
+    def hand_back(self, jobs: Sequence[Job]) -> None:
+        """Let others have jobs that are in no slot and not started."""
+        by_batch: dict[int, list[Job]] = {}
+        for job in jobs:
+            by_batch.setdefault(job.held.id, []).append(job)
+        for of_batch in by_batch.values():
+            self._spawn(self._write_hand_back(of_batch))
+
+    def hand_back_all(self) -> None:
+        """Let others have everything that waits."""
+        self.hand_back(self._backlog.remove(lambda _job: True))
+
+    def forget_all(self) -> None:
+        """The lease is gone, and with it every claim: what was not started is not ours any more."""
+        self._backlog.remove(lambda _job: True)
+        for held in self._held.values():
+            held.unstarted.clear()
+            held.on_all_started()
+        self._held.clear()
+
+    async def _write_hand_back(self, jobs: Sequence[Job]) -> None:
+        held = jobs[0].held
+        ids = [job.recipient.delivery_id for job in jobs]
+        unstarted = len(held.unstarted.difference(ids))
+
+        async def write() -> None:
+            async with self._database.raw() as connection:
+                await batches.hand_back(connection, held.id, held.claim, ids, unstarted=unstarted)
+
+        await until_available(write, doing="hand-back")
+        for job in jobs:
+            self.ended(job)
+            held.leave_unstarted(job.recipient.delivery_id)
+
+    async def settle(self) -> None:
+        """Return when every hand-back is committed."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def run(self) -> None:
+        """Housekeeping until cancelled."""
+        turn = 0
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_SECONDS)
+            turn += 1
+            self.look_for_room()
+            self.hand_back(self._backlog.remove(self._is_held_too_long))
+            try:
+                await self._report_unstarted()
+                if turn % RECONCILE_EVERY == 0:
+                    await self._reconcile()
+            except (StoreUnavailable, TimeoutError) as error:
+                _log.warning("housekeeping put off", error=str(error))
+
+    def _is_held_too_long(self, job: Job) -> bool:
+        return asyncio.get_running_loop().time() - job.held.claimed_at_seconds > HOLD_SECONDS
+
+    async def _report_unstarted(self) -> None:
+        """Rows learn of starts with the outcomes; what was started and has none yet is told here."""
+        changed = [held for held in self._held.values() if held.reported_unstarted != len(held.unstarted)]
+        if not changed:
+            return
+        async with self._database.raw() as connection:
+            await batches.report_unstarted(connection, {held.id: (held.claim, len(held.unstarted)) for held in changed})
+        for held in changed:
+            held.reported_unstarted = len(held.unstarted)
+
+    async def _reconcile(self) -> None:
+        """Hand back claims that are ours by the rows and unknown here: their answers were lost."""
+        async with self._claiming:
+            lease = self._lease()
+            if lease is None:
+                return
+            async with self._database.raw() as connection:
+                for batch_id, claim in (await batches.claimed_by(connection, lease.incarnation)).items():
+                    if batch_id not in self._held:
+                        _log.warning("claim handed back whole", batch=batch_id)
+                        await batches.hand_back_whole(connection, batch_id, claim)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,154 @@
+"""The outbound sender's object graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import structlog
+
+from services.outbound_sender.backlog import Backlog
+from services.outbound_sender.limits import Limiter
+from services.outbound_sender.next_hop import MxRoute, NextHop, RelayRoute
+from services.outbound_sender.node import OutboundNode
+from services.outbound_sender.outcomes import Recorder
+from services.outbound_sender.pipeline import Pipeline
+from services.outbound_sender.rendering import Renderer
+from services.outbound_sender.settings import OutboundSettings, host_and_port
+from services.outbound_sender.taking import Taker
+from shared.broker.connection import BrokerUnavailable
+from shared.broker.consumer import Consumer, ControlListener, Received, reader_of
+from shared.broker.publisher import Publisher
+from shared.contracts.commands import SendBatch
+from shared.contracts.events import DeliveriesCancelled
+from shared.contracts.topology import Lane
+from shared.core.address import Address
+from shared.core.node import NodeKind
+from shared.dns.mx import MxLookup
+from shared.dns.resolver import Resolver
+from shared.runtime.lease import LeaseKeeper
+from shared.runtime.lifecycle import Process
+from shared.store import mailings
+from shared.store.engine import Database
+from shared.store.mailings import MailingContent
+
+_log = structlog.get_logger(__name__)
+
+
+def build(settings: OutboundSettings) -> Process:
+    """An outbound node; nothing connects before the process starts."""
+    name = settings.node_name or "outbound"
+    database = Database(settings.database_url, name=name, pool_size=6)
+    lease_database = Database(settings.database_url, name=f"{name} lease", pool_size=1)
+    publisher = Publisher(settings.amqp_url, name=name)
+    limiter = Limiter()
+    backlog = Backlog(_destination(settings))
+    node = OutboundNode(backlog, limiter)
+
+    async def load(mailing_id: int) -> MailingContent:
+        async with database.raw() as connection:
+            content = await mailings.content(connection, mailing_id)
+        if content is None:
+            raise LookupError(f"mailing {mailing_id} does not exist")
+        return content
+
+    async def cancel_elsewhere(to_cancel: Mapping[int, tuple[int, ...]]) -> None:
+        for batch_id, delivery_ids in to_cancel.items():
+            try:
+                await publisher.broadcast(DeliveriesCancelled(batch_id, delivery_ids))
+            except BrokerUnavailable as error:
+                _log.warning("cancellation not heard", batch=batch_id, error=str(error))
+
+    taker = Taker(
+        database,
+        publisher,
+        Renderer(load),
+        backlog,
+        lease=node.lease,
+        capacity_per_second=node.capacity_per_second,
+        on_room=node.on_room,
+    )
+    keeper = LeaseKeeper(
+        lease_database,
+        NodeKind.OUTBOUND,
+        settings.node_name,
+        lease_seconds=settings.lease_seconds,
+        vitals=node.vitals,
+        on_configuration=node.on_configuration,
+        on_lost=node.on_lost,
+    )
+    recorder = Recorder(
+        database,
+        node_name=lambda: keeper.name,
+        unstarted_of=taker.unstarted_of,
+        on_cancelled=cancel_elsewhere,
+        give_up_after_seconds=settings.give_up_after_seconds,
+    )
+    pipeline = Pipeline(
+        backlog,
+        taker,
+        limiter,
+        NextHop(_route(settings), hostname=settings.hostname),
+        recorder.record,
+        destination=_destination(settings),
+        secret=settings.secret.encode(),
+        may_send=node.may_send,
+        is_lease_fresh=lambda: keeper.is_fresh,
+    )
+
+    async def take(lane: Lane, received: Received[SendBatch]) -> None:
+        await taker.take(received, lane)
+
+    consumers = {
+        lane: Consumer(
+            settings.amqp_url,
+            lane.queue,
+            reader_of(SendBatch),
+            partial(take, lane),
+            name=name,
+            prefetch=limiter.limits.prefetch_batches,
+        )
+        for lane in Lane
+    }
+    node.keeper, node.taker, node.pipeline, node.consumers = keeper, taker, pipeline, consumers
+    node.on_room(False)  # until the settings are read
+    control = ControlListener(settings.amqp_url, node.on_control, name=name)
+
+    async def close() -> None:
+        await keeper.leave()
+        await publisher.close()
+        await database.close()
+        await lease_database.close()
+
+    return Process(
+        start=keeper.acquire,
+        loops=[
+            keeper.run,
+            recorder.run,
+            pipeline.run,
+            taker.run,
+            node.measure,
+            control.run,
+            *(consumer.run for consumer in consumers.values()),
+        ],
+        drain=node.drain,
+        close=close,
+        readiness=lambda: {
+            "database": keeper.is_fresh,
+            "broker": all(consumer.is_connected for consumer in consumers.values()),
+        },
+    )
+
+
+def _route(settings: OutboundSettings) -> RelayRoute | MxRoute:
+    if settings.relay is not None and settings.delivery == "relay":
+        return RelayRoute(*host_and_port(settings.relay))
+    resolver = Resolver(host_and_port(settings.dns_resolver) if settings.dns_resolver else None)
+    return MxRoute(MxLookup(resolver, allow_private_hosts=settings.allow_private_hosts), port=settings.remote_smtp_port)
+
+
+def _destination(settings: OutboundSettings) -> Callable[[Address], str]:
+    """Which recipients may share a connection: all of them with a relay, else those of one domain."""
+    if settings.delivery == "relay":
+        return lambda _address: "relay"
+    return lambda address: address.ascii_domain

@@ -1,0 +1,22 @@
+"""Settings of the scheduler."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from shared.runtime.settings import NodeSettings
+
+
+class SchedulerSettings(NodeSettings):
+    """`LISTFLEET_*` variables of `services.scheduler`."""
+
+    #: Where mail to postmaster@, abuse@ and LIST-owner@ goes; without it such mail is kept, and nobody reads it.
+    operator_address: str | None = None
+    #: Members whose deliveries are made in one transaction.
+    expansion_page_size: int = Field(default=5000, ge=1, le=100_000)
+    #: How long work in a committed row may stay unpublished before the sweep publishes it.
+    publish_within_seconds: float = Field(default=5.0, gt=0)
+    #: How long published work may stay untaken before it is published again; doubled each time.
+    republish_after_seconds: float = Field(default=30.0, gt=0)
+    #: Nodes that left so long ago are forgotten, unless somebody configured them.
+    forget_nodes_after_seconds: float = Field(default=86_400.0, gt=0)

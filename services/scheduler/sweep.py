@@ -1,0 +1,84 @@
+"""The sweep: publishes what was committed and not published, and what was published and never taken."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+
+import structlog
+
+from services.scheduler.release import Releaser
+from shared.broker.connection import BrokerUnavailable
+from shared.broker.publisher import Publisher
+from shared.contracts.commands import ExpandMailing
+from shared.contracts.events import MailReceived
+from shared.contracts.topology import Lane, TaskQueue
+from shared.store import mailings, messages, nodes, release
+from shared.store.engine import Database, StoreUnavailable
+
+_log = structlog.get_logger(__name__)
+
+SWEEP_SECONDS = 1.0
+SWEEPS_BETWEEN_CLEANINGS = 60
+
+
+class Sweep:
+    """Looks for rows whose work is due. It never holds a lock while it publishes: mark, commit, publish."""
+
+    def __init__(
+        self,
+        database: Database,
+        publisher: Publisher,
+        releaser: Releaser,
+        *,
+        republish_after_seconds: float,
+        forget_nodes_after_seconds: float,
+    ) -> None:
+        self._database = database
+        self._publisher = publisher
+        self._releaser = releaser
+        self._republish_after_seconds = republish_after_seconds
+        self._forget_nodes_after_seconds = forget_nodes_after_seconds
+
+    async def run(self) -> None:
+        """Sweep every second until cancelled, and clean up every minute."""
+        for sweep in itertools.count():
+            try:
+                await self._finish_mailings()
+                await self._publish_messages()
+                await self._publish_expansions()
+                await self._publish_batches()
+                if sweep % SWEEPS_BETWEEN_CLEANINGS == 0:
+                    await self._forget()
+            except (StoreUnavailable, BrokerUnavailable) as error:
+                _log.warning("sweep put off", error=str(error))
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    async def _finish_mailings(self) -> None:
+        async with self._database.raw_transaction() as connection:
+            for mailing_id in await mailings.finish(connection):
+                _log.info("mailing finished", mailing=mailing_id)
+
+    async def _publish_messages(self) -> None:
+        async with self._database.raw_transaction() as connection:
+            due = await messages.publish_again(connection, after_seconds=self._republish_after_seconds)
+        await self._publisher.publish_all(TaskQueue.TASKS.value, [MailReceived(str(message)) for message in due])
+
+    async def _publish_expansions(self) -> None:
+        async with self._database.raw_transaction() as connection:
+            due = await mailings.expand_again(connection, after_seconds=self._republish_after_seconds)
+        await self._publisher.publish_all(TaskQueue.TASKS.value, [ExpandMailing(mailing_id) for mailing_id in due])
+
+    async def _publish_batches(self) -> None:
+        for lane in Lane:
+            async with self._database.raw_transaction() as connection:
+                due = await release.publish_due(connection, lane)
+                released = await release.count_released(connection, lane) if due else 0
+            # As many in the queue as rows are released: none is lost, the nodes just have no room.
+            if due and await self._publisher.queue_length(lane.queue) < released:
+                await self._releaser.publish(lane, due)
+
+    async def _forget(self) -> None:
+        async with self._database.raw_transaction() as connection:
+            await nodes.forget_left(connection, after_seconds=self._forget_nodes_after_seconds)
+            await messages.forget_fingerprints(connection)

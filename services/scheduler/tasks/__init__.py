@@ -1,0 +1,1 @@
+"""What a scheduler does for one payload, one kind a file."""

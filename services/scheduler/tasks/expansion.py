@@ -1,0 +1,48 @@
+"""Expand a mailing into deliveries, a page of members at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from shared.contracts.commands import ExpandMailing
+from shared.store import mailings
+from shared.store.engine import Database
+from shared.store.mailings import ExpandedPage
+from shared.store.patience import until_available
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Expand:
+    """Works through a mailing's list from where its row says that it stands; any scheduler may go on with it."""
+
+    database: Database
+    page_size: int
+    #: An expansion that stood still for so long is published again.
+    stalled_after_seconds: float
+    #: Called after each page: there is something to release.
+    on_page: Callable[[], None]
+
+    async def __call__(self, command: ExpandMailing) -> None:
+        """Return when every delivery is made, or when another scheduler is at it."""
+        while True:
+            page = await until_available(lambda: self._page(command.mailing_id), doing="expansion")
+            if page is None:
+                return
+            self.on_page()
+            if page.is_last:
+                _log.info("mailing expanded", mailing=command.mailing_id)
+                return
+
+    async def _page(self, mailing_id: int) -> ExpandedPage | None:
+        async with self.database.raw_transaction() as connection:
+            return await mailings.expand_page(
+                connection,
+                mailing_id,
+                page_size=self.page_size,
+                expand_again_after_seconds=self.stalled_after_seconds,
+            )

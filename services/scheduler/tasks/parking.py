@@ -1,0 +1,25 @@
+"""Keep what nobody could handle, whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import structlog
+
+from shared.broker.consumer import DeadPayload
+from shared.store import parked
+from shared.store.engine import Database
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Park:
+    """Writes dead payloads to a table, where they outlive the broker."""
+
+    database: Database
+
+    async def __call__(self, dead: DeadPayload) -> None:
+        async with self.database.transaction() as session:
+            await parked.keep(session, queue=dead.queue, because=dead.because, body=dead.body)
+        _log.error("payload parked", queue=dead.queue, because=dead.because)

@@ -1,0 +1,114 @@
+"""A message was received: make its mailings, one for each list that takes it, or one for the operator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+
+from shared.broker.connection import BrokerUnavailable
+from shared.broker.publisher import Publisher
+from shared.contracts.commands import ExpandMailing, SendBatch
+from shared.contracts.events import MailReceived
+from shared.contracts.topology import Lane, TaskQueue
+from shared.core.address import Address
+from shared.core.mailing import MailingKind, TargetKind, TargetState
+from shared.store import mailings, messages, release
+from shared.store.engine import Database, RawConnection
+from shared.store.messages import NewTarget, Waiting
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class HandlePost:
+    """Decides about each recipient of a stored message, and publishes what follows from that."""
+
+    database: Database
+    publisher: Publisher
+    operator_address: str | None
+    publish_within_seconds: float
+
+    async def __call__(self, event: MailReceived) -> None:
+        """Everything is decided in one transaction, or nothing; a message that is handled is left alone."""
+        to_expand: list[int] = []
+        express_batches: list[int] = []
+        async with self.database.raw_transaction() as connection:
+            message = await messages.take(connection, UUID(event.message_id))
+            if message is None:
+                return
+            for target in message.targets:
+                if target.kind is TargetKind.LIST:
+                    to_expand += await self._distribute(connection, message, target)
+                elif target.kind is TargetKind.OPERATOR:
+                    express_batches += await self._forward(connection, message, target)
+                else:
+                    await self._keep(connection, message, target, "Nothing reads bounces yet.")
+            await messages.mark_handled(connection, message.id)
+        await self._publish(to_expand, express_batches)
+
+    async def _distribute(self, connection: RawConnection, message: Waiting, target: NewTarget) -> list[int]:
+        """The mailing to expand; none for a post that the list has had."""
+        if target.list_id is None:
+            raise ValueError(f"{target.address} is a list's, but no list is named")
+        first = await messages.first_of_its_kind(connection, target.list_id, message)
+        if first != message.id:
+            await messages.decide(
+                connection, message.id, target.address, TargetState.DUPLICATE, because=f"The same as message {first}."
+            )
+            return []
+        mailing_id = await mailings.create(
+            connection,
+            kind=MailingKind.POST,
+            lane=Lane.POSTS,
+            message_id=message.id,
+            list_id=target.list_id,
+            return_domain=target.address.rpartition("@")[2],
+            subject=message.subject,
+            expand_again_after_seconds=self.publish_within_seconds,
+        )
+        await messages.decide(connection, message.id, target.address, TargetState.DISTRIBUTED, mailing_id=mailing_id)
+        return [mailing_id]
+
+    async def _forward(self, connection: RawConnection, message: Waiting, target: NewTarget) -> list[int]:
+        """The batch to send: express mail is released in the transaction that creates it."""
+        if self.operator_address is None:
+            _log.warning("mail to the operator is kept: LISTFLEET_OPERATOR_ADDRESS is not set", to=target.address)
+            await self._keep(connection, message, target, "LISTFLEET_OPERATOR_ADDRESS is not set.")
+            return []
+        mailing_id = await mailings.create(
+            connection,
+            kind=MailingKind.FORWARD,
+            lane=Lane.EXPRESS,
+            message_id=message.id,
+            list_id=None,
+            return_domain=target.address.rpartition("@")[2],
+            subject=message.subject,
+            expand_again_after_seconds=self.publish_within_seconds,
+        )
+        operator = Address.parse(self.operator_address)
+        await mailings.add_recipient(connection, mailing_id, email=operator.spelling, email_key=operator.key)
+        await messages.decide(connection, message.id, target.address, TargetState.DISTRIBUTED, mailing_id=mailing_id)
+        return list(
+            await release.make_batches(
+                connection,
+                Lane.EXPRESS,
+                mailing_id,
+                recipients=1,
+                batch_size=1,
+                publish_after_seconds=self.publish_within_seconds,
+            )
+        )
+
+    async def _keep(self, connection: RawConnection, message: Waiting, target: NewTarget, because: str) -> None:
+        await messages.decide(connection, message.id, target.address, TargetState.KEPT, because=because)
+
+    async def _publish(self, to_expand: list[int], express_batches: list[int]) -> None:
+        try:
+            await self.publisher.publish_all(Lane.EXPRESS.queue, [SendBatch(batch_id) for batch_id in express_batches])
+            await self.publisher.publish_all(
+                TaskQueue.TASKS.value, [ExpandMailing(mailing_id) for mailing_id in to_expand]
+            )
+        except BrokerUnavailable as error:
+            _log.warning("left to the sweep", error=str(error))

@@ -1,0 +1,118 @@
+"""The scheduler's object graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from services.scheduler.release import Releaser
+from services.scheduler.settings import SchedulerSettings
+from services.scheduler.sweep import Sweep
+from services.scheduler.takeover import Takeover
+from services.scheduler.tasks.expansion import Expand
+from services.scheduler.tasks.parking import Park
+from services.scheduler.tasks.post import HandlePost
+from services.scheduler.worker import dispatched, handled_by
+from shared.broker.consumer import Consumer, read_dead, reader_of
+from shared.broker.publisher import Publisher
+from shared.contracts.commands import ExpandMailing
+from shared.contracts.events import MailReceived
+from shared.contracts.topology import PARKED_QUEUE, TaskQueue
+from shared.core.node import NodeKind
+from shared.runtime.lease import LeaseKeeper
+from shared.runtime.lifecycle import Process
+from shared.store.engine import Database
+from shared.store.nodes import Vitals
+
+#: Payloads that one scheduler handles at once, a queue.
+PREFETCH = 2
+
+
+def build(settings: SchedulerSettings) -> Process:
+    """A scheduler; nothing connects before the process starts."""
+    name = settings.node_name or "scheduler"
+    database = Database(settings.database_url, name=name, pool_size=8)
+    lease_database = Database(settings.database_url, name=f"{name} lease", pool_size=1)
+    publisher = Publisher(settings.amqp_url, name=name)
+    keeper = LeaseKeeper(
+        lease_database,
+        NodeKind.SCHEDULER,
+        settings.node_name,
+        lease_seconds=settings.lease_seconds,
+        vitals=Vitals,
+        on_configuration=lambda _configuration: None,
+        on_lost=lambda: None,
+    )
+    releaser = Releaser(
+        database,
+        publisher,
+        publish_within_seconds=settings.publish_within_seconds,
+        republish_after_seconds=settings.republish_after_seconds,
+    )
+    takeover = Takeover(
+        database,
+        lease_seconds=settings.lease_seconds,
+        has_written_lately=lambda: keeper.is_fresh,
+        on_recipients=releaser.wake,
+    )
+    sweep = Sweep(
+        database,
+        publisher,
+        releaser,
+        republish_after_seconds=settings.republish_after_seconds,
+        forget_nodes_after_seconds=settings.forget_nodes_after_seconds,
+    )
+    post = HandlePost(
+        database,
+        publisher,
+        operator_address=settings.operator_address,
+        publish_within_seconds=settings.publish_within_seconds,
+    )
+    expand = Expand(
+        database,
+        page_size=settings.expansion_page_size,
+        stalled_after_seconds=settings.republish_after_seconds,
+        on_page=releaser.wake,
+    )
+    work = handled_by(dispatched({MailReceived: post, ExpandMailing: expand}))
+    consumers = [
+        Consumer(
+            settings.amqp_url,
+            queue.value,
+            reader_of(MailReceived, ExpandMailing),
+            work,
+            name=name,
+            prefetch=PREFETCH,
+        )
+        for queue in TaskQueue
+    ]
+    parking = Consumer(settings.amqp_url, PARKED_QUEUE, read_dead, handled_by(Park(database)), name=name)
+    all_consumers: list[Consumer[Any]] = [*consumers, parking]
+
+    async def drain() -> None:
+        for consumer in all_consumers:
+            consumer.pause()
+        for consumer in all_consumers:
+            await consumer.settle()
+
+    async def close() -> None:
+        await keeper.leave()
+        await publisher.close()
+        await database.close()
+        await lease_database.close()
+
+    return Process(
+        start=keeper.acquire,
+        loops=[
+            keeper.run,
+            takeover.run,
+            releaser.run,
+            sweep.run,
+            *(consumer.run for consumer in all_consumers),
+        ],
+        drain=drain,
+        close=close,
+        readiness=lambda: {
+            "database": keeper.is_fresh,
+            "broker": all(consumer.is_connected for consumer in all_consumers),
+        },
+    )

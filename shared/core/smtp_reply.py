@@ -1,0 +1,120 @@
+"""SMTP replies (RFC 5321 §4.2) with their enhanced status codes (RFC 3463)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+#: What is kept of one reply's text, in characters.
+MAX_REPLY_TEXT = 1000
+
+_ENHANCED = re.compile(r"^([245])\.(\d{1,3})\.(\d{1,3})(?=\s|$)")
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffd\u2028\u2029]")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One complete reply; a reply of several lines has its texts joined by newlines."""
+
+    code: int
+    text: str
+
+    @property
+    def enhanced_status(self) -> str | None:
+        """The RFC 3463 code at the start of the text, `None` when the server gave none."""
+        found = _ENHANCED.match(self.text)
+        return found.group(0) if found else None
+
+    @property
+    def is_positive(self) -> bool:
+        return 200 <= self.code < 300
+
+    @property
+    def is_transient(self) -> bool:
+        return 400 <= self.code < 500
+
+    @property
+    def is_permanent(self) -> bool:
+        return 500 <= self.code < 600
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.text}"
+
+
+def clean_text(text: str) -> str:
+    """The remote's words, fit to be stored: no control characters (a NUL is refused by PostgreSQL), at most 1 kB."""
+    return _UNPRINTABLE.sub("?", text)[:MAX_REPLY_TEXT]
+
+
+#: Bounds of one reply. RFC 5321 §4.5.3.1.5 knows lines of 512 octets; no honest reply comes near these.
+MAX_REPLY_BYTES = 65_536
+MAX_REPLY_LINES = 100
+
+#: What is shown of a line that is no reply.
+_SHOWN_OF_GARBAGE = 40
+
+
+class ReplyParser:
+    """Cuts a peer's byte stream into replies, with memory bounded by one chunk and `MAX_REPLY_BYTES`.
+
+    Anything that is no SMTP reply sets `fault`; the replies before it are still good, nothing after it is read.
+    Lines may end in a bare LF, and a reply of several lines has its last line's code, as other clients read them.
+    """
+
+    __slots__ = ("_incomplete_line", "_lines", "_reply_bytes", "fault")
+
+    def __init__(self) -> None:
+        #: Why the stream can no longer be read, one short sentence; `None` while it can.
+        self.fault: str | None = None
+        self._incomplete_line = b""
+        self._lines: list[bytes] = []
+        self._reply_bytes = 0
+
+    @property
+    def is_inside_a_reply(self) -> bool:
+        return bool(self._incomplete_line or self._lines)
+
+    def feed(self, data: bytes) -> list[Reply]:
+        """The replies that `data` completes, in order."""
+        if self.fault is not None:
+            return []
+        replies: list[Reply] = []
+        lines = (self._incomplete_line + data if self._incomplete_line else data).split(b"\n")
+        self._incomplete_line = lines.pop()
+        for line in lines:
+            self._reply_bytes += len(line) + 1
+            code, separator = line[:3], line[3:4].rstrip(b"\r")
+            if not (len(code) == 3 and code.isdigit() and b"200" <= code <= b"599" and separator in (b"", b" ", b"-")):
+                self._break(f"not an SMTP reply: {_shown(line)}")
+                return replies
+            self._lines.append(line)
+            if self._is_too_long():
+                return replies
+            if separator != b"-":
+                replies.append(Reply(int(code), _text(self._lines)))
+                self._lines.clear()
+                self._reply_bytes = 0
+        self._is_too_long()
+        return replies
+
+    def _is_too_long(self) -> bool:
+        if len(self._lines) > MAX_REPLY_LINES or self._reply_bytes + len(self._incomplete_line) > MAX_REPLY_BYTES:
+            self._break(f"a reply of more than {MAX_REPLY_BYTES} bytes or {MAX_REPLY_LINES} lines")
+            return True
+        return False
+
+    def _break(self, fault: str) -> None:
+        self.fault = fault
+        self._incomplete_line = b""
+        self._lines.clear()
+
+
+def _text(lines: list[bytes]) -> str:
+    text = b"\n".join([line[4:].strip(b" \t\r") for line in lines]).decode("utf-8", "replace")
+    if len(text) <= MAX_REPLY_TEXT and text.isprintable():  # nearly every reply: one line of plain words
+        return text
+    return clean_text(text)
+
+
+def _shown(line: bytes) -> str:
+    return clean_text(line.rstrip(b"\r")[:_SHOWN_OF_GARBAGE].decode("utf-8", "replace"))

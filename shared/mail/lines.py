@@ -1,0 +1,45 @@
+"""Line ends: a message's lines end in CR LF, and neither of the two stands alone (RFC 5321 §2.3.8)."""
+
+from __future__ import annotations
+
+import re
+
+#: RFC 5321 §4.5.3.1.6: 1000 octets with the CR LF.
+MAX_LINE_OCTETS = 998
+
+_ANY_LINE_END = re.compile(rb"\r\n|\r|\n")
+
+
+def with_crlf(content: bytes) -> bytes:
+    """`content` with every bare CR and every bare LF made a CR LF; the same object when there was none."""
+    pairs = content.count(b"\r\n")
+    if content.count(b"\n") == pairs and content.count(b"\r") == pairs:
+        return content
+    return _ANY_LINE_END.sub(b"\r\n", content)
+
+
+def dot_stuff(content: bytes) -> bytes:
+    """`content` as it follows DATA, the final CR LF . CR LF included (RFC 5321 §4.5.2).
+
+    What comes out holds that sequence once, at its end, whatever `content` holds: a bare CR or LF, which some servers
+    take for a line end and so can be made to see a second message, is made a CR LF first.
+    """
+    content = with_crlf(content)
+    if content and not content.endswith(b"\r\n"):
+        content += b"\r\n"
+    if content.startswith(b"."):
+        content = b"." + content
+    return content.replace(b"\r\n.", b"\r\n..") + b".\r\n"
+
+
+def has_line_longer_than(octets: int, content: bytes) -> bool:
+    """Whether a line of `content`, without its CR LF, is longer than `octets`; a few steps a kilobyte at most."""
+    start = 0
+    longest = octets + len(b"\r\n")
+    while start + octets < len(content):
+        newline = content.rfind(b"\n", start, start + longest)
+        if newline < 0:
+            # The last line may be without an end; then only what it holds counts.
+            return len(content) - start > octets
+        start = newline + 1
+    return False
