@@ -107,11 +107,13 @@ class Connection:
 
     async def quit(self) -> None:
         """Says QUIT if the peer still listens, waits shortly for its reply, and closes."""
-        if self.is_usable:
-            self._stream.write(b"QUIT\r\n")
-            with suppress(StreamEnded):
-                await self._stream.reply(self._timeouts.quit_seconds)
-        self.abort()
+        try:
+            if self.is_usable:
+                self._stream.write(b"QUIT\r\n")
+                with suppress(StreamEnded):
+                    await self._stream.reply(self._timeouts.quit_seconds)
+        finally:
+            self.abort()
 
     def abort(self) -> None:
         """Closes at once."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -62,7 +61,7 @@ class NextHop:
         self._route = route
         self._hostname = hostname
         self._timeouts = timeouts or Timeouts()
-        self._tls_context: ssl.SSLContext | None = opportunistic_tls()
+        self._tls_context = opportunistic_tls()
 
     async def open_connection(self, domain: str) -> Connection | Outcome:
         """A connection to the first target that gives service, else the last one's failure."""

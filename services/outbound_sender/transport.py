@@ -48,8 +48,8 @@ async def connect(
     STARTTLS is used where offered (`tls_context` None: never). It is opportunistic: a peer that answers it with 4yz or
     5yz is talked to in the clear on the same connection (RFC 3207 §4), one whose handshake breaks on a new one.
 
-    A refusal in the greeting or to EHLO, 5yz included, is no refusal of the recipient: RFC 5321 §3.1 says no more than
-    that this host gives no service, mostly because of our address. Another host, or later another node, may.
+    A refusal in the greeting or to EHLO, 5yz included, is no refusal of the recipient: it says that this host gives us
+    no service (RFC 5321 §3.1, §4.2.3), mostly for our address. Another host, or another node, may be welcome.
     """
     try:
         try:

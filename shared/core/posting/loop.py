@@ -12,12 +12,12 @@ MAX_RECEIVED_FIELDS = 50
 def loop(post: Post, terms: Terms) -> Verdict:
     """Refuses what bears this list's own marks, and what went through too many servers."""
     if post.received_count > MAX_RECEIVED_FIELDS:
-        return Refuse(f"the message has gone through more than {MAX_RECEIVED_FIELDS} servers", "5.4.6")
+        return Refuse(f"the message has gone through more than {MAX_RECEIVED_FIELDS} servers")
     was_here = (
         any(f"<{terms.list_id}>" in list_id for list_id in post.list_ids)
         or any(f"<mailto:{terms.address}>" in list_post for list_post in post.list_posts)
         or terms.address in post.loop_marks
     )
     if was_here:
-        return Refuse(f"the message has been on {terms.address} already", "5.4.6")
+        return Refuse(f"the message has been on {terms.address} already")
     return Accept()
