@@ -12,7 +12,7 @@ from prometheus_client import Counter, Histogram
 from shared.core.delivery import Outcome
 from shared.store import deliveries
 from shared.store.deliveries import Recorded, Report
-from shared.store.engine import Database, RawConnection, StoreUnavailable
+from shared.store.engine import REFUSED_VALUES, Database, RawConnection, StoreUnavailable
 from shared.store.patience import PAUSE_SECONDS
 
 _log = structlog.get_logger(__name__)
@@ -90,11 +90,7 @@ class Recorder:
     async def _write(self, connection: RawConnection, reports: Sequence[Report]) -> None:
         try:
             recorded = await self._record(connection, reports)
-        except (StoreUnavailable, OSError, TimeoutError):
-            raise
-        except Exception as error:
-            if connection.is_closed():
-                raise
+        except REFUSED_VALUES as error:
             # A row that the database refuses must not hold up the others for ever: halve until it stands alone.
             _log.error("outcomes refused by the database", outcomes=len(reports), error=repr(error))
             if len(reports) > 1:

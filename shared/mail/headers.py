@@ -11,14 +11,24 @@ from dataclasses import dataclass
 
 from shared.mail.words import decode_words
 
-#: Bounds of `scan`. Real mail stays below a tenth of each.
-MAX_HEADER_BYTES = 512 * 1024
-MAX_FIELD_BYTES = 128 * 1024
-MAX_FIELDS = 1000
-
 # A name and its colon (RFC 5322 §2.2); the obsolete white space before the colon is allowed (§4.5).
 _FIELD_START = re.compile(rb"([!-9;-~]+)[ \t]*:")
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How large a header is read."""
+
+    header_bytes: int
+    field_bytes: int
+    fields: int
+
+
+#: For mail that comes in. Real mail stays below a tenth of each.
+INCOMING = Bounds(header_bytes=512 * 1024, field_bytes=128 * 1024, fields=1000)
+#: For mail that was let in, and got fields of ours since.
+STORED = Bounds(header_bytes=1024 * 1024, field_bytes=256 * 1024, fields=2000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,23 +75,23 @@ class Unreadable:
     because: str
 
 
-def scan(raw: bytes) -> Header | Unreadable:
+def scan(raw: bytes, bounds: Bounds = INCOMING) -> Header | Unreadable:
     """The header of `raw` (line ends CR LF or LF), or why it is not read. Linear, and stops at the first bound."""
     fields: list[Field] = []
     position = 0
-    for name, start, end in _field_spans(raw):
-        if end > MAX_HEADER_BYTES:
-            return Unreadable(f"the header is longer than {MAX_HEADER_BYTES} bytes")
-        if end - start > MAX_FIELD_BYTES:
-            return Unreadable(f"a header field is longer than {MAX_FIELD_BYTES} bytes")
-        if len(fields) == MAX_FIELDS:
-            return Unreadable(f"the header has more than {MAX_FIELDS} fields")
+    for name, start, end in _field_spans(raw, bounds.field_bytes):
+        if end > bounds.header_bytes:
+            return Unreadable(f"the header is longer than {bounds.header_bytes} bytes")
+        if end - start > bounds.field_bytes:
+            return Unreadable(f"a header field is longer than {bounds.field_bytes} bytes")
+        if len(fields) == bounds.fields:
+            return Unreadable(f"the header has more than {bounds.fields} fields")
         fields.append(Field(name, raw[start:end]))
         position = end
     return Header(tuple(fields), _body_at(raw, position))
 
 
-def _field_spans(raw: bytes) -> Iterator[tuple[str, int, int]]:
+def _field_spans(raw: bytes, max_field_bytes: int) -> Iterator[tuple[str, int, int]]:
     """Name, start and end of each field, until a line that is neither a field nor goes on with one."""
     start = 0
     while start < len(raw):
@@ -90,7 +100,7 @@ def _field_spans(raw: bytes) -> Iterator[tuple[str, int, int]]:
             return
         end = _line_end(raw, start)
         while raw[end : end + 1] in (b" ", b"\t"):
-            if end - start > MAX_FIELD_BYTES:
+            if end - start > max_field_bytes:
                 break
             end = _line_end(raw, end)
         yield found.group(1).decode("ascii").lower(), start, end

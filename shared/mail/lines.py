@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 #: RFC 5321 §4.5.3.1.6: 1000 octets with the CR LF.
 MAX_LINE_OCTETS = 998
-
-_ANY_LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
 def with_crlf(content: bytes) -> bytes:
@@ -15,7 +11,8 @@ def with_crlf(content: bytes) -> bytes:
     pairs = content.count(b"\r\n")
     if content.count(b"\n") == pairs and content.count(b"\r") == pairs:
         return content
-    return _ANY_LINE_END.sub(b"\r\n", content)
+    # Three passes of replacing are many times faster than one of a regular expression.
+    return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
 
 
 def dot_stuff(content: bytes) -> bytes:

@@ -7,7 +7,7 @@ from datetime import datetime
 from email.utils import format_datetime
 from urllib.parse import quote
 
-from shared.mail.headers import Unreadable, scan
+from shared.mail.headers import STORED, Unreadable, scan
 from shared.mail.lines import with_crlf
 from shared.mail.words import clean, encode_phrase
 
@@ -83,7 +83,7 @@ def compile_post(raw: bytes, list_headers: ListHeaders, *, message_id: str, rece
     """
     # Before the fields are told apart: a bare CR must not become a line end, and a field, afterwards.
     raw = with_crlf(raw)
-    header = scan(raw)
+    header = scan(raw, STORED)
     if isinstance(header, Unreadable):
         raise UnreadablePost(header.because)
     kept = [field for field in header.fields if field.name not in REMOVED_FIELDS]

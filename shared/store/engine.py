@@ -20,6 +20,10 @@ STATEMENT_TIMEOUT_SECONDS = 30
 POOL_WAIT_SECONDS = 5
 
 
+#: What PostgreSQL says to values that it cannot take: repeating them gives the same answer.
+REFUSED_VALUES = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
+
+
 class StoreUnavailable(Exception):
     """PostgreSQL cannot be reached, or ended the connection; whether the last commit took place is unknown."""
 
@@ -30,7 +34,10 @@ _UNAVAILABLE_CODES = ("08", "53", "57", "55P03", "40001", "40P01", "25P03", "250
 
 def _means_unavailable(error: BaseException | None) -> bool:
     while error is not None:
-        if isinstance(error, OSError | TimeoutError | asyncpg.InterfaceError | asyncpg.PostgresConnectionError):
+        # An internal error is what asyncpg says on a connection that broke in the middle of an answer.
+        if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError | asyncpg.PostgresConnectionError):
+            return True
+        if isinstance(error, OSError | TimeoutError):
             return True
         if isinstance(error, sqlalchemy.exc.TimeoutError | sqlalchemy.exc.InterfaceError):
             return True
@@ -89,7 +96,12 @@ class Database:
         """The driver's own connection, outside any transaction: for COPY, arrays, and the hot statements."""
         async with _translated(), self._engine.connect() as connection:
             pooled = await connection.get_raw_connection()
-            yield cast("RawConnection", pooled.driver_connection)
+            try:
+                yield cast("RawConnection", pooled.driver_connection)
+            except Exception as error:
+                if _means_unavailable(error):
+                    await connection.invalidate(error)
+                raise
 
     @asynccontextmanager
     async def raw_transaction(self) -> AsyncIterator[RawConnection]:

@@ -55,7 +55,7 @@ async def add(
         "posting_policy": posting_policy,
     }
     statement = insert(MailingList).values(values).on_conflict_do_nothing().returning(MailingList)
-    return (await session.execute(statement)).scalar_one_or_none()
+    return (await session.exec(statement)).scalar_one_or_none()
 
 
 async def get(session: Session, list_id: int) -> MailingList | None:

@@ -88,8 +88,9 @@ async def get(session: Session, mailing_id: int) -> Mailing | None:
 
 async def counts(session: Session, mailing_id: int) -> MailingCounts:
     """Sums of the batches' counters, so that no row is everybody's and no delivery is counted one by one."""
+    connection = await session.connection()
     row = (
-        await session.execute(
+        await connection.execute(
             text(
                 "SELECT coalesce(sum(delivered), 0), coalesce(sum(refused), 0), coalesce(sum(expired), 0),"
                 " coalesce(sum(parked), 0) FROM batches WHERE mailing_id = :id"

@@ -98,7 +98,7 @@ async def add(session: Session, list_id: int, row: NewMember) -> Member | None:
         "fields": json.loads(row.fields_json),
     }
     statement = insert(Member).values(values).on_conflict_do_nothing().returning(Member)
-    return (await session.execute(statement)).scalar_one_or_none()
+    return (await session.exec(statement)).scalar_one_or_none()
 
 
 async def page(session: Session, list_id: int, *, after_id: int = 0, limit: int = 100) -> Sequence[Member]:
@@ -132,7 +132,8 @@ async def used_fields(session: Session, list_id: int) -> Sequence[UsedField]:
         WHERE list_id = :list_id GROUP BY key ORDER BY key
         """
     )
-    return [UsedField(*row) for row in (await session.execute(statement, {"list_id": list_id})).all()]
+    connection = await session.connection()
+    return [UsedField(*row) for row in (await connection.execute(statement, {"list_id": list_id})).all()]
 
 
 async def wait_for_other_imports(connection: RawConnection, list_id: int) -> None:

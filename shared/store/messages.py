@@ -8,6 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, LargeBinary, text
+from sqlalchemy.orm import defer
 from sqlmodel import Field, SQLModel, col, select
 
 from shared.contracts.topology import TaskQueue
@@ -124,9 +125,12 @@ async def store(connection: RawConnection, message: NewMessage, *, sweep_after_s
         )
 
 
-async def find(session: Session, message_id: UUID) -> tuple[Message, Sequence[MessageTarget]] | None:
-    """The message, without reading on, and its targets."""
-    message = await session.get(Message, message_id)
+async def find(
+    session: Session, message_id: UUID, *, with_content: bool = True
+) -> tuple[Message, Sequence[MessageTarget]] | None:
+    """The message and its targets; without its content, which may be large, when nobody looks at it."""
+    options = [] if with_content else [defer(Message.content, raiseload=True)]  # type: ignore[arg-type]
+    message = await session.get(Message, message_id, options=options)
     if message is None:
         return None
     targets = select(MessageTarget).where(col(MessageTarget.message_id) == message_id)

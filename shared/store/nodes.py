@@ -193,7 +193,7 @@ async def configure(session: Session, name: str, changes: Mapping[str, Any], *, 
     merged = text("(node_settings.settings || excluded.settings) - CAST(:inherit AS text[])").bindparams(
         inherit=list(inherit)
     )
-    await session.execute(
+    await session.exec(
         statement.on_conflict_do_update(
             index_elements=["node_name"], set_={"settings": merged, "updated_at": text("now()")}
         )
@@ -202,7 +202,7 @@ async def configure(session: Session, name: str, changes: Mapping[str, Any], *, 
 
 async def set_draining(session: Session, name: str, *, is_draining: bool) -> None:
     statement = insert(NodeConfiguration).values(node_name=name, settings={}, is_draining=is_draining)
-    await session.execute(
+    await session.exec(
         statement.on_conflict_do_update(
             index_elements=["node_name"], set_={"is_draining": is_draining, "updated_at": text("now()")}
         )
@@ -211,7 +211,7 @@ async def set_draining(session: Session, name: str, *, is_draining: bool) -> Non
 
 async def forget_empty_configuration(session: Session, name: str) -> None:
     """Forget that anybody configured the name, once nothing is set for it."""
-    await session.execute(
+    await session.exec(
         delete(NodeConfiguration).where(
             col(NodeConfiguration.node_name) == name,
             col(NodeConfiguration.settings) == {},

@@ -65,11 +65,11 @@ async def put(
         .on_conflict_do_update(index_elements=["email_key"], set_={**values, "created_at": func.now()})
         .returning(Suppression)
     )
-    suppression: Suppression = (await session.execute(statement)).scalar_one()
+    suppression: Suppression = (await session.exec(statement)).scalar_one()
     return suppression
 
 
 async def remove(session: Session, email_key: str) -> bool:
     """Let mail to the address go again; whether it was suppressed."""
     statement = delete(Suppression).where(col(Suppression.email_key) == email_key).returning(col(Suppression.email_key))
-    return (await session.execute(statement)).scalar_one_or_none() is not None
+    return (await session.exec(statement)).scalar_one_or_none() is not None

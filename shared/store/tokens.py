@@ -29,14 +29,12 @@ def _digest(token: str) -> bytes:
 
 async def ensure(session: Session, token: str, *, name: str) -> None:
     """Let `token` in from now on; harmless when it is known."""
-    await session.execute(insert(ApiToken).values(token_sha256=_digest(token), name=name).on_conflict_do_nothing())
+    await session.exec(insert(ApiToken).values(token_sha256=_digest(token), name=name).on_conflict_do_nothing())
 
 
 async def retire_others(session: Session, token: str, *, name: str) -> None:
     """Let in no other token of this name any more."""
-    await session.execute(
-        delete(ApiToken).where(col(ApiToken.name) == name, col(ApiToken.token_sha256) != _digest(token))
-    )
+    await session.exec(delete(ApiToken).where(col(ApiToken.name) == name, col(ApiToken.token_sha256) != _digest(token)))
 
 
 async def is_known(session: Session, token: str) -> bool:

@@ -1,0 +1,88 @@
+"""Where a recipient of RCPT leads: to a list, to the operator, back to a delivery, or nowhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from shared.core.address import Address, InvalidAddress
+from shared.core.mailing import TargetKind
+from shared.core.membership import PostingPolicy
+from shared.core.smtp_reply import Reply
+from shared.core.verp import delivery_of
+
+RELAYING_DENIED = Reply(550, "5.7.1 Relaying denied: this server takes mail for its own lists only")
+UNKNOWN_RECIPIENT = Reply(550, "5.1.1 There is no such address here")
+MALFORMED_RECIPIENT = Reply(553, "5.1.3 The recipient's address is not well formed")
+
+#: Addresses every domain must have (RFC 5321 §4.5.1, RFC 2142 §2).
+_ROLES = frozenset({"postmaster", "abuse"})
+
+
+@dataclass(frozen=True, slots=True)
+class KnownList:
+    """What the posting rules need to know of a list."""
+
+    id: int
+    #: Local part and domain, lower-case, the domain in A-labels.
+    name: str
+    domain: str
+    policy: PostingPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """An accepted recipient."""
+
+    #: Lower-case, the domain in A-labels: one recipient named twice is one route.
+    address: str
+    kind: TargetKind
+    #: For posts.
+    posted_to: KnownList | None = None
+
+
+class Directory(Protocol):
+    """What the store knows of lists."""
+
+    async def find_list(self, name: str, domain: str) -> KnownList | None:
+        """The list with that posting address (lower-case)."""
+
+    async def is_our_domain(self, domain: str) -> bool:
+        """Whether any list lives in the domain."""
+
+
+async def route(recipient: str, directory: Directory, *, hostname: str, secret: bytes) -> Route | Reply:
+    """Where mail for `recipient`, the text between RCPT's angle brackets, goes; or the reply that refuses it.
+
+    Our domains are those of the lists, and `hostname`, this server's own.
+    """
+    if recipient.lower() == "postmaster":
+        recipient = f"postmaster@{hostname}"
+    if _asks_for_relay(recipient):
+        return RELAYING_DENIED
+    try:
+        address = Address.parse(recipient)
+    except InvalidAddress:
+        return MALFORMED_RECIPIENT
+    name, _, domain = address.key.rpartition("@")
+    known = await directory.find_list(name, domain)
+    if known is not None:
+        return Route(address.key, TargetKind.LIST, known)
+    if domain != hostname.lower() and not await directory.is_our_domain(domain):
+        return RELAYING_DENIED
+    if name in _ROLES or await _is_list_owner(name, domain, directory):
+        return Route(address.key, TargetKind.OPERATOR)
+    if delivery_of(name, secret) is not None:
+        return Route(address.key, TargetKind.RETURN_PATH)
+    return UNKNOWN_RECIPIENT
+
+
+def _asks_for_relay(recipient: str) -> bool:
+    """Source routes, `user%other@here`, `other!user@here`, `"user@other"@here` and address literals (RFC 5321 §F.2)."""
+    local, _, domain = recipient.rpartition("@")
+    return recipient.startswith("@") or domain.startswith("[") or any(mark in local for mark in "%!@")
+
+
+async def _is_list_owner(name: str, domain: str, directory: Directory) -> bool:
+    of_list = name.removesuffix("-owner")
+    return of_list != name and await directory.find_list(of_list, domain) is not None

@@ -1,0 +1,54 @@
+"""The store as ingress uses it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from services.ingress_smtp.routing import KnownList
+from shared.core.membership import MemberRole, MemberStatus
+from shared.store import lists, members, messages
+from shared.store.engine import Database, StoreUnavailable
+from shared.store.messages import NewMessage
+
+_WATCH_SECONDS = 2.0
+_WATCH_TIMEOUT_SECONDS = 5.0
+
+
+class Shelf:
+    """Looks up lists and members, and keeps messages; nothing is cached, so a new list takes mail at once."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        #: Whether the database answered when it was last asked.
+        self.is_there = False
+
+    async def find_list(self, name: str, domain: str) -> KnownList | None:
+        async with self._database.transaction() as session:
+            found = await lists.find(session, name, domain)
+        return None if found is None else KnownList(found.id, found.name, found.domain, found.posting_policy)
+
+    async def is_our_domain(self, domain: str) -> bool:
+        async with self._database.transaction() as session:
+            return await lists.is_our_domain(session, domain)
+
+    async def roles(self, list_id: int, email_keys: Sequence[str]) -> Sequence[MemberRole]:
+        """The roles of the members among the addresses; who unsubscribed is none."""
+        async with self._database.transaction() as session:
+            found = [await members.find(session, list_id, key) for key in email_keys]
+        return [member.role for member in found if member and member.status is not MemberStatus.UNSUBSCRIBED]
+
+    async def store(self, message: NewMessage) -> None:
+        async with self._database.raw() as connection:
+            await messages.store(connection, message)
+
+    async def watch(self) -> None:
+        """Keep `is_there` true to the facts, until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(_WATCH_TIMEOUT_SECONDS), self._database.raw() as connection:
+                    await connection.execute("SELECT 1")
+                self.is_there = True
+            except (StoreUnavailable, TimeoutError):
+                self.is_there = False
+            await asyncio.sleep(_WATCH_SECONDS)

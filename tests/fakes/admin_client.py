@@ -1,0 +1,70 @@
+"""The API in this process, on a real database, with every announcement kept."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+
+from services.admin_api.app import BASE, application
+from services.admin_api.auth import FIRST_TOKEN_NAME
+from shared.contracts.events import NodeSettingsChanged
+from shared.store import tokens
+from shared.store.engine import Database
+
+TOKEN = "a-token-of-the-tests"
+
+_numbers = itertools.count(1)
+
+
+class AdminClient(httpx.AsyncClient):
+    """Speaks to the API with a token; paths are relative to `/api/v1`."""
+
+    database: Database
+    announced: list[NodeSettingsChanged]
+
+    async def new_list(self, policy: str = "members") -> str:
+        """The address of a list of its own."""
+        new = {"name": f"list{next(_numbers)}", "domain": "example.org", "posting_policy": policy}
+        made = await self.post("/lists", json=new)
+        assert made.status_code == 201, made.text
+        return str(made.json()["address"])
+
+    async def import_csv(self, address: str, text: str | bytes) -> httpx.Response:
+        return await self.post(f"/lists/{address}/members/import", content=text, headers={"Content-Type": "text/csv"})
+
+    async def import_ndjson(self, address: str, text: str | bytes) -> httpx.Response:
+        headers = {"Content-Type": "application/x-ndjson"}
+        return await self.post(f"/lists/{address}/members/import", content=text, headers=headers)
+
+    async def export(self, address: str, file_format: str = "csv") -> str:
+        answer = await self.get(f"/lists/{address}/members/export", params={"format": file_format})
+        assert answer.status_code == 200, answer.text
+        return answer.content.decode()
+
+
+@asynccontextmanager
+async def admin_client(database_url: str) -> AsyncIterator[AdminClient]:
+    """A client of an API on this database."""
+    database = Database(database_url, name="test admin")
+    announced: list[NodeSettingsChanged] = []
+
+    async def announce(event: NodeSettingsChanged) -> None:
+        announced.append(event)
+
+    transport = httpx.ASGITransport(application(database, announce), raise_app_exceptions=False)
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    try:
+        async with AdminClient(transport=transport, base_url=f"http://api{BASE}", headers=headers) as client:
+            client.database, client.announced = database, announced
+            yield client
+    finally:
+        await database.close()
+
+
+async def let_in(client: AdminClient) -> None:
+    """Store the token that the client has."""
+    async with client.database.transaction() as session:
+        await tokens.ensure(session, TOKEN, name=FIRST_TOKEN_NAME)

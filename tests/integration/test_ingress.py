@@ -1,0 +1,183 @@
+"""An ingress node with its real store and its real broker."""
+
+from __future__ import annotations
+
+import asyncio
+import smtplib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from deploy.local.ports import free_port
+from services.ingress_smtp.settings import IngressSettings
+from services.ingress_smtp.wiring import build
+from shared.broker.connection import connect, declare_topology
+from shared.contracts.events import MailReceived
+from shared.contracts.topology import TaskQueue, decode
+from shared.core.mailing import TargetKind, TargetState
+from shared.core.membership import DeliveryMode, MemberRole, MemberStatus, PostingPolicy
+from shared.core.verp import return_path_local
+from shared.store import members, messages
+from shared.store.engine import Database
+from shared.store.lists import MailingList
+
+SECRET = "a secret of at least sixteen"
+POST = b"From: Ann <ann@example.org>\r\nSubject: hello\r\nMessage-ID: <1@example.org>\r\n\r\nhello\r\n"
+
+
+@pytest.fixture(scope="module")
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """The store with one members-only list and one member."""
+    store = Database(database_url, name="test", pool_size=2)
+    mailing_list = MailingList(name="dev", domain="lists.test", posting_policy=PostingPolicy.MEMBERS)
+    async with store.transaction() as session:
+        session.add(mailing_list)
+    ann = members.NewMember(
+        "Ann@Example.org", "ann@example.org", "", MemberStatus.SUBSCRIBED, DeliveryMode.MAIL, MemberRole.MEMBER, "{}"
+    )
+    async with store.raw() as connection:
+        await members.import_rows(connection, mailing_list.id, [ann])
+    yield store
+    await store.close()
+
+
+@asynccontextmanager
+async def ingress(database_url: str, amqp_url: str, **settings: Any) -> AsyncIterator[int]:
+    """A running node's SMTP port."""
+    port = free_port()
+    process = build(
+        IngressSettings(
+            database_url=database_url,
+            amqp_url=amqp_url,
+            secret=SECRET,
+            hostname="mx.lists.test",
+            smtp_port=port,
+            **settings,
+        )
+    )
+    await process.start()
+    loops = [asyncio.create_task(loop()) for loop in process.loops]
+    try:
+        yield port
+    finally:
+        await process.drain()
+        for loop in loops:
+            loop.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
+        await process.close()
+
+
+async def post(
+    port: int, content: bytes = POST, recipient: str = "dev@lists.test", sender: str = "ann@example.org"
+) -> str:
+    """Send one message as a client does; the reply to the final dot, or the first refusal."""
+
+    def submit() -> str:
+        with smtplib.SMTP("127.0.0.1", port, timeout=30) as client:
+            client.ehlo("client.test")
+            for code, text in (client.mail(sender), client.rcpt(recipient)):
+                if code != 250:
+                    return f"{code} {text.decode()}"
+            code, text = client.data(content)
+            return f"{code} {text.decode()}"
+
+    return await asyncio.to_thread(submit)
+
+
+async def test_a_post_is_stored_when_250_is_said_and_announced_afterwards(
+    database: Database, database_url: str, broker_url: str
+) -> None:
+    async with ingress(database_url, broker_url) as port:
+        reply = await post(port)
+        assert reply.startswith("250 2.0.0 Stored as ")
+        message_id = UUID(reply.split()[-1])
+        async with database.transaction() as session:
+            found = await messages.find(session, message_id)
+        assert found is not None
+        message, [target] = found
+        content = await stored_content(database, message_id)
+        assert content.startswith(b"Received: from client.test ([127.0.0.1])\r\n\tby mx.lists.test with ESMTP id ")
+        assert content.endswith(POST)
+        assert message.publish_due_at is not None
+        assert (target.kind, target.state) == (TargetKind.LIST, TargetState.RECEIVED)
+        assert await announced(broker_url) == MailReceived(message_id=str(message_id))
+
+
+async def stored_content(database: Database, message_id: UUID) -> bytes:
+    async with database.raw() as connection:
+        return bytes(await connection.fetchval("SELECT content FROM messages WHERE id = $1", message_id))
+
+
+async def announced(broker_url: str) -> object:
+    """The first event in the schedulers' queue."""
+    connection = await connect(broker_url, "test")
+    try:
+        channel = await connection.channel()
+        await declare_topology(channel)
+        queue = await channel.get_queue(TaskQueue.TASKS.value, ensure=False)
+        async with asyncio.timeout(20), queue.iterator(no_ack=True) as events:
+            async for event in events:
+                return decode(event.body)
+    finally:
+        await connection.close()
+    raise AssertionError("the queue was closed")
+
+
+async def test_refusals_name_their_reason(database: Database, database_url: str, broker_url: str) -> None:
+    evil = POST.replace(b"ann@", b"evil@")
+    async with ingress(database_url, broker_url) as port:
+        assert (await post(port, recipient="nobody@lists.test")).startswith("550 5.1.1")
+        assert (await post(port, recipient="ann@example.org")).startswith("550 5.7.1")
+        assert await post(port, evil) == "550 5.7.1 Only members may post to dev@lists.test"
+
+
+async def test_return_paths_and_postmaster_are_stored_for_the_scheduler(
+    database: Database, database_url: str, broker_url: str
+) -> None:
+    local = return_path_local(7, SECRET.encode()).upper()
+    async with ingress(database_url, broker_url) as port:
+        for recipient in (f"{local}@Lists.Test", "postmaster", "dev-owner@lists.test"):
+            reply = await post(port, recipient=recipient, sender="")
+            assert reply.startswith("250")
+            async with database.transaction() as session:
+                found = await messages.find(session, UUID(reply.split()[-1]))
+            assert found is not None
+            assert found[1][0].state is TargetState.RECEIVED
+            assert found[1][0].kind in (TargetKind.OPERATOR, TargetKind.RETURN_PATH)
+
+
+async def test_without_a_broker_mail_is_taken_without_delay(database: Database, database_url: str) -> None:
+    async with ingress(database_url, f"amqp://guest:guest@127.0.0.1:{free_port()}/") as port:
+        async with asyncio.timeout(2):
+            assert (await post(port)).startswith("250")
+
+
+async def test_without_a_database_recipients_are_deferred(broker_url: str) -> None:
+    async with ingress(f"postgresql://nobody:x@127.0.0.1:{free_port()}/none", broker_url) as port:
+        assert (await post(port)).startswith("451 4.3.0")
+
+
+async def test_a_message_of_24_mb_is_stored_byte_for_byte(
+    database: Database, database_url: str, broker_url: str
+) -> None:
+    content = POST + (b"x" * 76 + b"\r\n") * (24 * 1024 * 1024 // 78)
+    pauses = [0.0]
+
+    async def watch() -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            before = loop.time()
+            await asyncio.sleep(0.001)
+            pauses.append(loop.time() - before)
+
+    async with ingress(database_url, broker_url) as port:
+        watching = asyncio.create_task(watch())
+        reply = await post(port, content)
+        watching.cancel()
+        assert reply.startswith("250")
+        assert (await stored_content(database, UUID(reply.split()[-1]))).endswith(content)
+        assert (await post(port, content + content)).startswith("552 5.3.4")
+    assert max(pauses) < 1.0

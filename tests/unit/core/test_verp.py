@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.core.address import Address
+from shared.core.verp import delivery_of, return_path_local
+
+SECRET = b"sixteen octets or more"
+_IDS = st.integers(min_value=1, max_value=2**63 - 1)
+
+
+@given(_IDS)
+def test_a_return_path_names_its_delivery_in_any_case(delivery_id: int) -> None:
+    local = return_path_local(delivery_id, SECRET)
+    assert delivery_of(local, SECRET) == delivery_id
+    assert delivery_of(local.upper(), SECRET) == delivery_id
+    assert local == local.lower()
+    assert len(local) == 34
+
+
+def test_a_return_path_is_an_address_and_its_own_key() -> None:
+    address = Address.parse(return_path_local(7, SECRET) + "@lists.test")
+    assert address.key == address.spelling
+
+
+def test_every_attempt_has_the_same_return_path() -> None:
+    assert return_path_local(7, SECRET) == return_path_local(7, SECRET)
+
+
+@given(_IDS, st.integers(min_value=0, max_value=159))
+def test_no_bit_can_be_changed(delivery_id: int, bit: int) -> None:
+    local = return_path_local(delivery_id, SECRET)
+    alphabet = "abcdefghijklmnopqrstuvwxyz234567"
+    position = 2 + bit // 5
+    changed = alphabet[alphabet.index(local[position]) ^ (1 << bit % 5)]
+    assert delivery_of(local[:position] + changed + local[position + 1 :], SECRET) is None
+
+
+def test_a_return_path_made_with_another_secret_is_none_of_ours() -> None:
+    assert delivery_of(return_path_local(7, b"another secret, quite"), SECRET) is None
+
+
+@given(st.text(max_size=50))
+def test_any_other_local_part_is_no_return_path(local: str) -> None:
+    assert delivery_of(local, SECRET) is None
+    assert delivery_of("b+" + local, SECRET) is None
