@@ -1,0 +1,33 @@
+"""Ports of this machine's loopback address."""
+
+from __future__ import annotations
+
+import random
+import socket
+
+LOOPBACK = "127.0.0.1"
+
+# Below the range from which the system takes the ports of outgoing connections: a server that is killed and
+# started again must find its port free.
+_FIRST, _LAST = 20_000, 32_000
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((LOOPBACK, port))
+            listener.listen(1)
+        except OSError:
+            return False
+    return True
+
+
+def free_port(preferred: int | None = None) -> int:
+    """`preferred` if nobody listens there, else any port that is free now."""
+    if preferred is not None and is_free(preferred):
+        return preferred
+    while True:
+        port = random.randint(_FIRST, _LAST)  # noqa: S311
+        if is_free(port):
+            return port

@@ -1,0 +1,186 @@
+"""The counting sink: where all mail of a test goes, and what it saw from outside.
+
+It runs in a thread of its own. The node that opened a session is known by its EHLO name, `<node>.nodes.test`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import uvloop
+
+from deploy.local.catching_smtp import CaughtMessage, MailCatcher, Session, serve
+from deploy.local.ports import LOOPBACK, free_port
+
+_SUBJECT = re.compile(rb"^Subject:[ \t]*(.*?)\r?$", re.IGNORECASE | re.MULTILINE)
+NODE_DOMAIN = ".nodes.test"
+
+
+@dataclass(slots=True)
+class Rule:
+    """An answer other than 250 for recipients that match, given as often as `times` says."""
+
+    recipient: re.Pattern[str]
+    reply: str
+    is_after_content: bool
+    times: float
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One message that the sink took for one recipient. Times are seconds of the monotonic clock."""
+
+    recipient: str
+    subject: str
+    caught: CaughtMessage
+
+    @property
+    def node(self) -> str:
+        return node_of(self.caught.session)
+
+    @property
+    def sender(self) -> str:
+        """The envelope sender."""
+        return self.caught.sender
+
+    @property
+    def content(self) -> bytes:
+        """Header and body as they came; empty unless the sink keeps contents."""
+        return self.caught.content
+
+    @property
+    def received_seconds(self) -> float:
+        return self.caught.received_seconds
+
+    @property
+    def answered_seconds(self) -> float | None:
+        """When our 250 was written; `None` when the connection was gone before."""
+        return self.caught.answered_seconds
+
+
+class Sink(MailCatcher):
+    """Counts what it takes. All methods may be called from any thread."""
+
+    def __init__(self, *, latency_seconds: float = 0.0, keeps_contents: bool = False, port: int | None = None) -> None:
+        self.latency_seconds = latency_seconds
+        self.keeps_contents = keeps_contents
+        self.port = port or free_port()
+        self.copies: list[Copy] = []
+        self._open: dict[int, Session] = {}
+        self._most_open: Counter[str] = Counter()
+        self._rules: list[Rule] = []
+        self._loop = uvloop.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="sink", daemon=True)
+
+    @property
+    def address(self) -> str:
+        """What LISTFLEET_RELAY is set to."""
+        return f"{LOOPBACK}:{self.port}"
+
+    def start(self) -> None:
+        self._thread.start()
+        asyncio.run_coroutine_threadsafe(serve(self, LOOPBACK, self.port), self._loop).result(10)
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+
+    def answer(self, recipient: str, reply: str, *, after_content: bool = False, times: float = float("inf")) -> None:
+        """Answers `reply` to recipients that match the expression, or to their final dot; the newest rule wins."""
+        self._rules.insert(0, Rule(re.compile(recipient), reply, after_content, times))
+
+    def forget(self) -> None:
+        """Starts counting anew; connections stay open."""
+        self.copies = []
+
+    # What was seen
+
+    def copies_per_recipient(self, subject: str | None = None) -> Counter[str]:
+        """How many copies each recipient got, of all messages or of those with this subject (a part of it)."""
+        return Counter(copy.recipient for copy in list(self.copies) if subject is None or subject in copy.subject)
+
+    def copies_per_node(self) -> Counter[str]:
+        return Counter(copy.node for copy in list(self.copies))
+
+    def copies_of(self, node: str) -> list[Copy]:
+        return [copy for copy in list(self.copies) if copy.node == node]
+
+    def extra_copies(self) -> int:
+        """How many copies more than one a recipient and subject."""
+        pairs = Counter((copy.recipient, copy.subject) for copy in list(self.copies))
+        return sum(count - 1 for count in pairs.values())
+
+    def open_connections_of(self, node: str) -> int:
+        return sum(node_of(session) == node for session in list(self._open.values()))
+
+    def most_open_connections_of(self, node: str) -> int:
+        """The highest number that was open at one moment."""
+        return self._most_open[node]
+
+    def highest_rate_of(self, node: str, *, since_seconds: float = 0.0, window_seconds: float = 1.0) -> int:
+        """The most messages of a node in any window of that length."""
+        times = sorted(copy.received_seconds for copy in self.copies_of(node) if copy.received_seconds >= since_seconds)
+        most, first = 0, 0
+        for last, at in enumerate(times):
+            while at - times[first] >= window_seconds:
+                first += 1
+            most = max(most, last - first + 1)
+        return most
+
+    def wait_until(self, is_true: Callable[[Sink], bool], timeout_seconds: float) -> None:
+        """Returns when it is true; fails with the counts when it is not in time."""
+        deadline = time.monotonic() + timeout_seconds
+        while not is_true(self):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not true after {timeout_seconds} s; copies by node: {self.copies_per_node()}")
+            time.sleep(0.02)
+
+    def wait_for_recipients(self, count: int, timeout_seconds: float, *, subject: str | None = None) -> None:
+        """Returns when that many different recipients got a copy."""
+        self.wait_until(lambda sink: len(sink.copies_per_recipient(subject)) >= count, timeout_seconds)
+
+    # What the server asks
+
+    def opened(self, session: Session) -> None:
+        self._open[session.id] = session
+
+    def closed(self, session: Session) -> None:
+        del self._open[session.id]
+
+    def reply_to_recipient(self, recipient: str) -> str | None:
+        return self._rule_for(recipient, after_content=False)
+
+    def reply_to_message(self, message: CaughtMessage) -> str | None:
+        return self._rule_for(message.recipients[0], after_content=True)
+
+    def caught(self, message: CaughtMessage) -> None:
+        node = node_of(message.session)
+        self._most_open[node] = max(self._most_open[node], self.open_connections_of(node))
+        found = _SUBJECT.search(message.content, 0, 16_384)
+        subject = found.group(1).decode("utf-8", "replace") if found else ""
+        if not self.keeps_contents:
+            message.content = b""
+        self.copies += [Copy(recipient, subject, message) for recipient in message.recipients]
+
+    def _rule_for(self, recipient: str, *, after_content: bool) -> str | None:
+        for rule in self._rules:
+            if rule.is_after_content is after_content and rule.times > 0 and rule.recipient.search(recipient):
+                rule.times -= 1
+                return rule.reply
+        return None
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+        self._loop.close()
+
+
+def node_of(session: Session) -> str:
+    """The node's name from the EHLO name; the whole EHLO name when it is not one of ours."""
+    return session.client.removesuffix(NODE_DOMAIN)

@@ -1,0 +1,67 @@
+"""An administrator limits a node, lifts the limit, and switches its sending off, while mail flows."""
+
+from __future__ import annotations
+
+import time
+
+from tests.acceptance.live_cluster import LiveCluster, wait_until
+
+#: In force within so long.
+SOON = 2.0
+
+
+def _sent_since(cluster: LiveCluster, node: str, since_seconds: float) -> int:
+    return sum(copy.received_seconds >= since_seconds for copy in cluster.sink.copies_of(node))
+
+
+def test_a_node_keeps_to_its_messages_per_second_and_joins_again(cluster: LiveCluster) -> None:
+    members = 8000
+    cluster.sink.latency_seconds = 0.02
+    cluster.start(outbound=4)
+    news = cluster.create_list("news", members=members)
+    message = cluster.post(news, "To everybody")
+    cluster.sink.wait_for_recipients(members // 8, 30)
+
+    cluster.api.set_node("outbound-2", max_messages_per_second=20)
+    limited_seconds = time.monotonic() + SOON
+    wait_until(lambda: time.monotonic() > limited_seconds + 4, 10)
+    measured_until_seconds = time.monotonic()
+    cluster.api.set_node("outbound-2", max_messages_per_second=None)
+
+    while_limited = [
+        copy.received_seconds
+        for copy in cluster.sink.copies_of("outbound-2")
+        if limited_seconds <= copy.received_seconds <= measured_until_seconds
+    ]
+    assert _most_in_a_second(while_limited) <= 21
+    assert len(while_limited) >= 20 * (measured_until_seconds - limited_seconds) * 0.8, "it sends what it may"
+
+    lifted_seconds = time.monotonic() + SOON
+    second = cluster.post(news, "Again")
+    cluster.wait_until_finished(message, 90)
+    cluster.wait_until_finished(second, 90)
+    assert _sent_since(cluster, "outbound-2", lifted_seconds) > members / 8, "lifted, it takes its share"
+    assert len(cluster.sink.copies_per_recipient("To everybody")) == members
+    assert cluster.sink.extra_copies() == 0
+
+
+def test_a_node_whose_sending_is_off_takes_nothing_more(cluster: LiveCluster) -> None:
+    members = 3000
+    cluster.sink.latency_seconds = 0.02
+    cluster.start(outbound=3)
+    news = cluster.create_list("news", members=members)
+    message = cluster.post(news, "To everybody")
+    cluster.sink.wait_for_recipients(members // 5, 30)
+
+    cluster.api.set_node("outbound-2", sending_enabled=False)
+    off_seconds = time.monotonic() + SOON
+    cluster.wait_until_finished(message, 60)
+
+    assert _sent_since(cluster, "outbound-2", off_seconds) == 0
+    assert len(cluster.sink.copies_per_recipient()) == members
+    assert cluster.sink.extra_copies() == 0
+
+
+def _most_in_a_second(moments: list[float]) -> int:
+    moments = sorted(moments)
+    return max(sum(first <= moment < first + 1 for moment in moments) for first in moments)

@@ -1,0 +1,54 @@
+"""Line ends in a subject, a list's name or a member's name, raw or encoded, add no header to any copy."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from tests.acceptance.live_cluster import AUTHOR, LiveCluster
+
+EVIL_SUBJECTS = (
+    "=?utf-8?q?Hello=0ABcc:_evil@evil.test?=",
+    "=?utf-8?q?Hello=0D=0ABcc:_evil@evil.test?=",
+    "=?utf-8?b?SGVsbG8NCkJjYzogZXZpbEBldmlsLnRlc3Q=?=",
+    "Hello\u2028Bcc: evil@evil.test",
+    "Hello\x0bBcc: evil@evil.test",
+    "Hello\rBcc: evil@evil.test",
+)
+EVIL_NAMES = ("News\r\nBcc: evil@evil.test", "News\nBcc: evil@evil.test", "News\u2028Bcc: evil@evil.test", "a\x00b")
+
+
+def test_a_subject_adds_no_header(cluster: LiveCluster) -> None:
+    cluster.sink.keeps_contents = True
+    cluster.start()
+    news = cluster.create_list("news", members=1, display_name="=?utf-8?q?News=0ABcc:_evil@evil.test?=")
+
+    for number, subject in enumerate(EVIL_SUBJECTS):
+        message = f"From: {AUTHOR}\r\nMessage-ID: <{number}@a.test>\r\nSubject: {subject}\r\n\r\nHello.\r\n"
+        cluster.wait_until_finished(cluster.post_bytes(news, message.encode()), 30)
+
+    contents = [copy.content for copy in cluster.sink.copies]
+    assert len(contents) == len(EVIL_SUBJECTS)
+    for content in contents:
+        header = content.partition(b"\r\n\r\n")[0]
+        names = [line.partition(b":")[0].strip().lower() for line in header.split(b"\r\n") if line[:1] not in b" \t"]
+        assert names.count(b"subject") == 1
+        # The one message with a bare CR has it made a line end when it comes in: then the author wrote two fields,
+        # and Bcc is taken out.
+        assert b"bcc" not in names
+    assert {copy.recipient for copy in cluster.sink.copies} == {"member-1@members.test"}
+
+
+@pytest.mark.parametrize("name", EVIL_NAMES)
+def test_names_with_line_ends_are_refused(cluster: LiveCluster, name: str) -> None:
+    cluster.start_admin().wait_until_ready()
+    news = cluster.create_list("news")
+
+    with pytest.raises(httpx.HTTPStatusError) as refused_list:
+        cluster.create_list("other", display_name=name)
+    member = cluster.api.request(
+        "POST", f"/lists/{news}/members", json={"email": "a@members.test", "display_name": name}
+    )
+
+    assert refused_list.value.response.status_code == 422
+    assert member.status_code == 422

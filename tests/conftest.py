@@ -1,0 +1,83 @@
+"""A real PostgreSQL and a real RabbitMQ, started once a run and only when a test asks for them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from deploy.local.postgres import Postgres
+from deploy.local.rabbitmq import RabbitMQ
+from deploy.local.rabbitmq_install import find_or_install_server
+from tests.fakes.fresh import fresh_database, fresh_vhost
+
+
+@pytest.fixture(scope="session")
+def run_folder() -> Iterator[Path]:
+    """A folder for this run that every user of the machine may pass through: PostgreSQL is not run by root."""
+    with tempfile.TemporaryDirectory(prefix="listfleet-tests-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def postgres_server(run_folder: Path) -> Iterator[Postgres]:
+    """The server itself, to kill and start again; a test leaves it running."""
+    server = Postgres(run_folder / "postgres")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_server: Postgres) -> str:
+    """The URL of the server's first database."""
+    return postgres_server.url
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_server(run_folder: Path) -> Iterator[RabbitMQ]:
+    """The node itself, to kill and start again; a test leaves it running."""
+    node = RabbitMQ(run_folder / "rabbitmq", find_or_install_server())
+    node.start()
+    yield node
+    node.stop()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(rabbitmq_server: RabbitMQ) -> str:
+    """The URL of the node's first virtual host, shared by all tests."""
+    return rabbitmq_server.url
+
+
+@pytest.fixture(scope="session")
+async def migrated_template(postgres_server: Postgres) -> str:
+    """The name of a database at the newest schema, which is copied and never used."""
+    from deploy.migrations.__main__ import migrate
+
+    name = "listfleet_template"
+    connection = await asyncpg.connect(postgres_server.url)
+    try:
+        await connection.execute(f"CREATE DATABASE {name}")
+    finally:
+        await connection.close()
+    await migrate(postgres_server.url_of(name))
+    return name
+
+
+@pytest.fixture(scope="module")
+async def database_url(postgres_server: Postgres, migrated_template: str) -> AsyncIterator[str]:
+    """The URL of an empty database at the newest schema, this module's own."""
+    async with fresh_database(postgres_server, migrated_template) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def broker_url(rabbitmq_server: RabbitMQ) -> Iterator[str]:
+    """The URL of an empty virtual host, this module's own."""
+    with fresh_vhost(rabbitmq_server) as url:
+        yield url
