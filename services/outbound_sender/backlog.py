@@ -40,9 +40,10 @@ class HeldBatch:
 
     def leave_unstarted(self, delivery_id: int) -> None:
         """The recipient was started, or goes back to the others."""
-        self.unstarted.discard(delivery_id)
-        if not self.unstarted:
-            self.on_all_started()
+        if delivery_id in self.unstarted:
+            self.unstarted.discard(delivery_id)
+            if not self.unstarted:
+                self.on_all_started()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

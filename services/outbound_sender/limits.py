@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from shared.core.limits import NodeLimits
 
+#: Who waits for the rate longer than this gives up: others may have room.
+PATIENCE_SECONDS = 10.0
 #: Connections of a node whose number is not limited.
 UNLIMITED_CONNECTIONS = 1000
 
@@ -40,17 +43,29 @@ class Pacer:
     def set_rate(self, per_second: float | None, now_seconds: float) -> None:
         """At most so many a second from now on; `None` is unlimited."""
         self._interval_seconds = 1 / per_second if per_second else 0.0
-        self._slack_seconds = 0.25 * self._interval_seconds if not per_second or per_second <= 100 else 0.02
+        self._slack_seconds = _slack_seconds(per_second) if per_second else 0.0
         self._next_at_seconds = now_seconds + self._interval_seconds
+
+    def wait_seconds(self, now_seconds: float) -> float:
+        """How long until the next turn; 0 when it is there."""
+        return max(0.0, self._next_at_seconds - now_seconds) if self._interval_seconds else 0.0
 
     def ask(self, now_seconds: float) -> Go | Wait:
         """`Go` takes the turn."""
         if not self._interval_seconds:
             return Go()
-        if now_seconds < self._next_at_seconds:
-            return Wait(self._next_at_seconds - now_seconds, "max_messages_per_second")
+        if wait_seconds := self.wait_seconds(now_seconds):
+            return Wait(wait_seconds, "max_messages_per_second")
         self._next_at_seconds = max(self._next_at_seconds, now_seconds - self._slack_seconds) + self._interval_seconds
         return Go()
+
+
+def _slack_seconds(per_second: float) -> float:
+    if per_second > 100:
+        return 0.02
+    # Only with a whole number a second is there room for a whole message more.
+    room_for_messages = math.floor(max(per_second + 1, 1.05 * per_second)) - per_second
+    return 0.25 * min(1.0, room_for_messages) / per_second
 
 
 class Limiter:
@@ -74,21 +89,28 @@ class Limiter:
         self._changed.set()
 
     async def turn(self, may_start: Callable[[], bool]) -> bool:
-        """True when a message starts now, by the rate; False as soon as `may_start` says no."""
+        """True when a message starts now, by the rate; False as soon as `may_start` says no, or after a long wait."""
         if self.limits.max_messages_per_second is None:
             return may_start()
+        now_seconds = asyncio.get_running_loop().time
+        gives_up_at_seconds = now_seconds() + PATIENCE_SECONDS
         async with self._queue:
-            while may_start():
-                answer = self._pacer.ask(asyncio.get_running_loop().time())
+            while may_start() and now_seconds() < gives_up_at_seconds:
+                answer = self._pacer.ask(now_seconds())
                 if isinstance(answer, Go):
                     return True
                 self._changed.clear()
                 try:
-                    async with asyncio.timeout(answer.seconds):
+                    async with asyncio.timeout(min(answer.seconds, gives_up_at_seconds - now_seconds())):
                         await self._changed.wait()
                 except TimeoutError:
                     pass  # The turn has come.
         return False
+
+    @property
+    def wait_seconds(self) -> float:
+        """How long until the rate lets the next message start, 0 when it does now."""
+        return self._pacer.wait_seconds(asyncio.get_running_loop().time())
 
     @property
     def connections(self) -> int:

@@ -26,6 +26,8 @@ _log = structlog.get_logger(__name__)
 #: A change of capacity by this factor is told at once, not with the next renewal.
 NOTABLE_CHANGE = 1.5
 RATE_SECONDS = 1.0
+#: A node whose rate lets nothing start within so long takes nothing: others can start it earlier.
+SOON_SECONDS = 2.0
 
 
 class OutboundNode:
@@ -39,27 +41,29 @@ class OutboundNode:
     def __init__(self, backlog: Backlog, limiter: Limiter) -> None:
         self._backlog = backlog
         self._limiter = limiter
+        self._is_configured = False
         self._is_draining = False
         self._is_stopping = False
         self._rate_per_second = 0.0
         self._told_capacity = 0.0
 
     def lease(self) -> Lease | None:
-        """The lease while anything may be claimed under it."""
-        return self.keeper.lease if self.may_send() else None
+        """The lease that is held."""
+        return self.keeper.lease
 
     def may_send(self) -> bool:
         """Whether any message may start now."""
         return (
             self.keeper.is_fresh
+            and self._is_configured
             and self._limiter.limits.sending_enabled
             and not self._is_draining
             and not self._is_stopping
         )
 
     def capacity_per_second(self) -> float:
-        """How many messages the node could start in a second."""
-        if not self.may_send():
+        """How many messages the node could start in a second, 0 while it may start none soon."""
+        if not self.may_send() or self._limiter.wait_seconds > SOON_SECONDS:
             return 0.0
         return self._limiter.starts_per_second(self.pipeline.mean_transaction_seconds)
 
@@ -84,8 +88,8 @@ class OutboundNode:
     def on_configuration(self, configuration: Configuration) -> None:
         """What the administrator set, read with every renewal."""
         limits = limits_from(json.loads(configuration.defaults_json), json.loads(configuration.own_json))
-        is_changed = limits != self._limiter.limits or configuration.is_draining != self._is_draining
-        if is_changed:
+        is_first, self._is_configured = not self._is_configured, True
+        if is_first or limits != self._limiter.limits or configuration.is_draining != self._is_draining:
             _log.info("settings in force", limits=repr(limits), draining=configuration.is_draining)
             self._is_draining = configuration.is_draining
             self._limiter.apply(limits)
@@ -105,7 +109,8 @@ class OutboundNode:
             self.taker.cancel(payload.batch_id, payload.delivery_ids)
 
     def on_lost(self) -> None:
-        """Others took over: what waits here is theirs."""
+        """Others took over: what waits here is theirs. The next lease may be on another name."""
+        self._is_configured = False
         self._limiter.wake()
         self.taker.forget_all()
 

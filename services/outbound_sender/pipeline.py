@@ -31,6 +31,8 @@ IDLE_SECONDS = 5.0
 FIRST_GUESS_SECONDS = 0.1
 #: After a kept connection turned out to be lost, the recipient is tried again this soon.
 LOST_CONNECTION_SECONDS = 1.0
+#: A commit that took longer waited for a database that was down; that says nothing about what the node can start.
+MAX_COMMIT_SECONDS = 1.0
 #: The weight of the latest transaction in the mean.
 MEAN_WEIGHT = 0.02
 
@@ -172,22 +174,34 @@ class Pipeline:
 
     async def _serve(self, job: Job, kept: _Kept) -> None:
         """One job from connection to committed outcome; or back to the others, when nothing may start any more."""
+
+        def may_start() -> bool:
+            return self._may_send() and self._taker.holds(job)
+
         began_seconds = asyncio.get_running_loop().time()
         if isinstance(job.held.content, Outcome):
             await self._end_without_sending(job, job.held.content)
             return
-        if self._may_send():
+        if may_start():
             failure = await self._connect(job, kept)
             if failure is not None:
                 await self._end_without_sending(job, failure)
                 return
-        if not await self._limiter.turn(self._may_send) or kept.connection is None:
+        if not await self._limiter.turn(may_start) or kept.connection is None:
             self._taker.hand_back([job])
+            return
+        failure = await self._connect(job, kept)  # It may have been lost while the slot waited for its turn.
+        if failure is not None:
+            await self._end_without_sending(job, failure)
             return
         self._taker.started(job)
         self.started += 1
-        await self._commit(job, *await self._transact(job, job.held.content, kept))
-        self._measure(asyncio.get_running_loop().time() - began_seconds)
+        outcome, retry_seconds = await self._transact(job, job.held.content, kept)
+        sent_seconds, is_ours = asyncio.get_running_loop().time(), self._taker.holds(job)
+        await self._commit(job, outcome, retry_seconds)
+        if is_ours:
+            commit_seconds = min(asyncio.get_running_loop().time() - sent_seconds, MAX_COMMIT_SECONDS)
+            self._measure(sent_seconds - began_seconds + commit_seconds)
 
     async def _connect(self, job: Job, kept: _Kept) -> Outcome | None:
         """Have a usable connection to the job's destination in `kept`, or say why there is none."""
@@ -210,7 +224,7 @@ class Pipeline:
 
         def may_start_content() -> bool:
             nonlocal was_stopped
-            was_stopped = not self._is_lease_fresh()
+            was_stopped = not (self._is_lease_fresh() and self._taker.holds(job))
             return not was_stopped
 
         outcome = await kept.connection.send(

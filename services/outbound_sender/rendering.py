@@ -7,12 +7,16 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+import structlog
+
 from shared.core.delivery import Outcome, OutcomeKind
 from shared.core.mailing import MailingKind
 from shared.core.membership import PostingPolicy
 from shared.mail.lines import dot_stuff, with_crlf
 from shared.mail.template import ListHeaders, UnreadablePost, compile_post
 from shared.store.mailings import MailingContent
+
+_log = structlog.get_logger(__name__)
 
 #: Compiled content that a node keeps, in bytes; one mailing is kept however large it is.
 CACHE_BYTES = 64 * 1024 * 1024
@@ -57,6 +61,10 @@ class Renderer:
             return await asyncio.to_thread(compile_mailing, mailing)
         except UnreadablePost as error:
             return Outcome(OutcomeKind.REFUSED, f"5.6.0 {error}")
+        except Exception as error:  # noqa: BLE001
+            # A fault of ours. As an outcome it is seen and tried again; raised, it would come back with every claim.
+            _log.exception("message not compiled", mailing=mailing_id)
+            return Outcome(OutcomeKind.DEFERRED, f"4.3.0 the message could not be compiled: {type(error).__name__}")
 
     def _shrink(self) -> None:
         sizes = {mailing_id: _size_bytes(task) for mailing_id, task in self._compiled.items()}

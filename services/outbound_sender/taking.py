@@ -48,7 +48,8 @@ class Taker:
         capacity_per_second: Callable[[], float],
         on_room: Callable[[bool], None],
     ) -> None:
-        """`lease` is `None` while nothing may be claimed; `on_room` is told whether the node wants more work."""
+        """`lease` is the one that is held, whether or not anything may be sent now: the capacity is 0 when not.
+        `on_room` is told whether the node wants more work."""
         self._database = database
         self._publisher = publisher
         self._renderer = renderer
@@ -58,6 +59,9 @@ class Taker:
         self._on_room = on_room
         self._held: dict[int, HeldBatch] = {}
         self._claiming = asyncio.Lock()
+        #: What is on its way back to the others, by batch.
+        self._going_back: dict[int, list[Job]] = {}
+        self._is_handing_back = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -127,6 +131,7 @@ class Taker:
         if self._lease() != lease:
             await received.acknowledge()  # Taken over while the database was down: the claim is nobody's.
             return
+        addresses = [Address.parse(recipient.address) for recipient in claimed.recipients]
         ids = {recipient.delivery_id for recipient in claimed.recipients}
         held = HeldBatch(
             claimed,
@@ -138,7 +143,9 @@ class Taker:
             reported_unstarted=len(ids),
         )
         self._held[claimed.id] = held
-        self._backlog.add([Job(held, recipient, Address.parse(recipient.address)) for recipient in claimed.recipients])
+        self._backlog.add(
+            [Job(held, recipient, address) for recipient, address in zip(claimed.recipients, addresses, strict=True)]
+        )
 
     async def _pass_on(self, received: Received[SendBatch], lane: Lane) -> None:
         """A fresh copy for somebody with room, then this one is done: never a nack, which RabbitMQ would count."""
@@ -148,6 +155,10 @@ class Taker:
         except BrokerUnavailable as error:
             _log.warning("left to the sweep", batch=received.payload.batch_id, error=str(error))
         await received.acknowledge()
+
+    def holds(self, job: Job) -> bool:
+        """Whether the job's claim is still ours, as far as the node knows."""
+        return self._held.get(job.held.id) is job.held
 
     def started(self, job: Job) -> None:
         """The job's transaction begins now."""
@@ -168,11 +179,11 @@ class Taker:
 
     def hand_back(self, jobs: Sequence[Job]) -> None:
         """Let others have jobs that are in no slot and not started."""
-        by_batch: dict[int, list[Job]] = {}
         for job in jobs:
-            by_batch.setdefault(job.held.id, []).append(job)
-        for of_batch in by_batch.values():
-            self._spawn(self._write_hand_back(of_batch))
+            self._going_back.setdefault(job.held.id, []).append(job)
+        if self._going_back and not self._is_handing_back:
+            self._is_handing_back = True
+            self._spawn(self._write_hand_backs())
 
     def hand_back_all(self) -> None:
         """Let others have everything that waits."""
@@ -185,6 +196,15 @@ class Taker:
             held.unstarted.clear()
             held.on_all_started()
         self._held.clear()
+
+    async def _write_hand_backs(self) -> None:
+        """One batch after the other: after an outage of the database there may be thousands of jobs."""
+        try:
+            while self._going_back:
+                _, jobs = self._going_back.popitem()
+                await self._write_hand_back(jobs)
+        finally:
+            self._is_handing_back = False
 
     async def _write_hand_back(self, jobs: Sequence[Job]) -> None:
         held = jobs[0].held

@@ -19,6 +19,7 @@ _log = structlog.get_logger(__name__)
 _BROKER_FAULTS = (aio_pika.exceptions.AMQPError, OSError, TimeoutError, RuntimeError)
 _RECONNECT_SECONDS = 0.5
 _LOOK_SECONDS = 5.0
+_SETUP_SECONDS = 30.0
 
 P = TypeVar("P")
 
@@ -128,8 +129,9 @@ class Consumer(Generic[P]):
     async def _consume_on_one_connection(self) -> None:
         connection = await connect(self._url, self._name)
         try:
-            channel = await connection.channel()
-            await declare_topology(channel)
+            async with asyncio.timeout(_SETUP_SECONDS):
+                channel = await connection.channel()
+                await declare_topology(channel)
             underlay = await channel.get_underlay_channel()
             underlay.on_consumer_cancel_callbacks.add(self._on_cancelled_by_broker)
             channel.close_callbacks.add(self._on_closed)
@@ -214,10 +216,11 @@ class ControlListener:
     async def _listen_on_one_connection(self) -> None:
         connection = await connect(self._url, self._name)
         try:
-            channel = await connection.channel()
-            await declare_topology(channel)
-            queue = await channel.declare_queue(exclusive=True, auto_delete=True)
-            await queue.bind(CONTROL_EXCHANGE)
+            async with asyncio.timeout(_SETUP_SECONDS):
+                channel = await connection.channel()
+                await declare_topology(channel)
+                queue = await channel.declare_queue(exclusive=True, auto_delete=True)
+                await queue.bind(CONTROL_EXCHANGE)
             gone = asyncio.Event()
             underlay = await channel.get_underlay_channel()
             underlay.on_consumer_cancel_callbacks.add(lambda _frame: gone.set())

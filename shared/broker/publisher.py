@@ -43,7 +43,10 @@ class Publisher:
         remaining = list(payloads)
         while remaining:
             head, remaining = remaining[:PIPELINE_DEPTH], remaining[PIPELINE_DEPTH:]
-            await asyncio.gather(*(self.publish(queue, payload) for payload in head))
+            results = await asyncio.gather(*(self.publish(queue, payload) for payload in head), return_exceptions=True)
+            for result in results:
+                if result is not None:
+                    raise result
 
     async def broadcast(self, payload: Payload) -> None:
         """Tell every process on `control`; whoever is not listening now reads the rows later."""
@@ -51,14 +54,16 @@ class Publisher:
 
     async def queue_length(self, queue: str) -> int:
         """How many payloads wait in `queue`, those in consumers' hands not counted; `BrokerUnavailable`."""
+        used: AbstractConnection | None = None
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 await self._ready()
+                used = self._connection
                 assert self._channel is not None  # noqa: S101 - what `_ready` is for
                 declared = await self._channel.declare_queue(queue, passive=True)
                 return declared.declaration_result.message_count or 0
         except _BROKER_FAULTS as error:
-            await self.close()
+            await self._give_up(used)
             raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
 
     async def _publish(self, routing_key: str, payload: Payload, *, is_control: bool) -> None:
@@ -67,14 +72,16 @@ class Publisher:
             content_type="application/json",
             delivery_mode=aio_pika.DeliveryMode.NOT_PERSISTENT if is_control else aio_pika.DeliveryMode.PERSISTENT,
         )
+        used: AbstractConnection | None = None
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 work, control = await self._ready()
+                used = self._connection
                 exchange = control if is_control else work
                 # Not mandatory for control: that nobody listens is no fault.
                 await exchange.publish(message, routing_key, mandatory=not is_control)
         except _BROKER_FAULTS as error:
-            await self.close()
+            await self._give_up(used)
             raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
 
     async def _ready(self) -> tuple[AbstractExchange, AbstractExchange]:
@@ -97,6 +104,11 @@ class Publisher:
             and self._channel is not None
             and not self._channel.is_closed
         )
+
+    async def _give_up(self, connection: AbstractConnection | None) -> None:
+        """Close the connection that failed, unless somebody did before and others use the next one already."""
+        if connection is self._connection:
+            await self.close()
 
     async def close(self) -> None:
         """Close the connection; the next publish opens a new one."""

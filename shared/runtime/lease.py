@@ -51,10 +51,8 @@ class LeaseKeeper:
         self._renew_now = asyncio.Event()
 
     @property
-    def lease(self) -> Lease:
-        """The lease that is held; only after `acquire`."""
-        if self._lease is None:
-            raise RuntimeError("no lease is held")
+    def lease(self) -> Lease | None:
+        """The lease that is held; `None` before `acquire`, after `leave`, and while a lost one is replaced."""
         return self._lease
 
     @property
@@ -84,6 +82,7 @@ class LeaseKeeper:
         if lease is not None:
             self._lease, self._name = lease, lease.name
             self._renewed_at_seconds = started
+            self._renew_now.set()  # Settings are read, and vitals told, with a renewal.
             _log.info("node registered", node=lease.name)
             return True
         assert self._wanted_name is not None  # noqa: S101 - a slot is always to be had
@@ -127,15 +126,19 @@ class LeaseKeeper:
         self._renew_now.set()
 
     async def _renew(self) -> None:
+        lease = self._lease
+        if lease is None:
+            await self.acquire()
+            return
         started = seconds_since_boot()
-        # A renewal that takes longer than it is worth is given up, and tried on a new connection.
-        async with asyncio.timeout(self._trusted_for_seconds), self._database.raw() as connection:
-            configuration = await nodes.renew(connection, self.lease, self._vitals())
+        # A renewal that hangs is given up while there is time for others, on new connections.
+        async with asyncio.timeout(self._trusted_for_seconds / 2), self._database.raw() as connection:
+            configuration = await nodes.renew(connection, lease, self._vitals())
         if configuration is not None:
             self._renewed_at_seconds = started
             self._on_configuration(configuration)
             return
-        _log.warning("lease lost: others took over", node=self.lease.name)
+        _log.warning("lease lost: others took over", node=lease.name)
         self._lease, self._renewed_at_seconds = None, float("-inf")
         self._on_lost()
         await self.acquire()

@@ -156,6 +156,9 @@ WITH {_GIVEN}, current AS (
     SELECT given.*, CASE
         WHEN given.outcome = 'delivered' THEN 'delivered'
         WHEN given.outcome = 'refused' THEN 'refused'
+        -- The second copy of what an earlier holder delivered after all: it is not tried again.
+        WHEN EXISTS (SELECT FROM deliveries d WHERE d.id = given.delivery_id
+                     AND d.mailing_created_at = given.mailing_created_at AND d.state = 'delivered') THEN 'delivered'
         WHEN o.mailing_created_at + make_interval(secs => $13) < now() THEN 'expired'
     END::delivery_state AS end_state
     FROM given JOIN outstanding o ON o.delivery_id = given.delivery_id AND o.batch_id = given.batch_id
@@ -199,35 +202,42 @@ async def _record_late(
     connection: RawConnection, reports: Sequence[Report], *, node_name: str
 ) -> tuple[int, Mapping[int, tuple[int, ...]]]:
     """Keep reports whose claim is not ours any more; how many are new, and the second copies to cancel."""
-    delivered = [report for report in reports if report.outcome.kind is OutcomeKind.DELIVERED]
-    delivered_ids = [report.delivery_id for report in delivered]
-    async with connection.transaction():
-        current = await connection.fetch(
-            "SELECT batch_id FROM outstanding WHERE delivery_id = ANY($1) AND batch_id IS NOT NULL", delivered_ids
-        )
-        # The old batches too: their counters change.
-        locked = sorted({row["batch_id"] for row in current} | {report.batch_id for report in reports})
-        await batches.lock(connection, locked)
-        new = await connection.fetch(
-            f"WITH {_GIVEN} {_KEEP_HISTORY} FROM given ON CONFLICT DO NOTHING RETURNING 1",
-            *_columns(reports),
-            node_name,
-        )
-        claimed = await connection.fetch(
-            _ABSORB_DELIVERED, delivered_ids, [report.batch_id for report in delivered], locked
-        )
+    delivered = {
+        report.delivery_id: report.batch_id for report in reports if report.outcome.kind is OutcomeKind.DELIVERED
+    }
+    while True:
+        async with connection.transaction():
+            seen = await connection.fetch(_BATCHES_OF, list(delivered))
+            # The old batches too: their counters change.
+            locked = sorted(
+                {row["batch_id"] for row in seen if row["batch_id"]} | {report.batch_id for report in reports}
+            )
+            await batches.lock(connection, locked)
+            # Only now nobody else can move them, those in no batch included: a release passes locked rows over.
+            moved = await connection.fetch(f"{_BATCHES_OF} ORDER BY delivery_id FOR UPDATE", list(delivered))
+            if any(row["batch_id"] and row["batch_id"] not in locked for row in moved):
+                continue
+            new = await connection.fetch(
+                f"WITH {_GIVEN} {_KEEP_HISTORY} FROM given ON CONFLICT DO NOTHING RETURNING 1",
+                *_columns(reports),
+                node_name,
+            )
+            claimed = await connection.fetch(_ABSORB_DELIVERED, list(delivered), list(delivered.values()))
+        break
     to_cancel: dict[int, tuple[int, ...]] = {}
     for row in claimed:
         to_cancel[row["batch_id"]] = (*to_cancel.get(row["batch_id"], ()), row["delivery_id"])
     return len(new), to_cancel
 
 
+_BATCHES_OF = "SELECT delivery_id, batch_id FROM outstanding WHERE delivery_id = ANY($1)"
+
 _ABSORB_DELIVERED = """
 WITH late AS (
     SELECT * FROM unnest($1::bigint[], $2::bigint[]) AS t (delivery_id, old_batch_id)
 ), found AS (
     SELECT o.delivery_id, o.batch_id, o.mailing_created_at,
-           b.id IS NULL OR (b.state = 'released' AND b.id = ANY($3)) AS is_removable
+           coalesce(b.state, 'released') = 'released' AS is_removable
     FROM outstanding o JOIN late USING (delivery_id) LEFT JOIN batches b ON b.id = o.batch_id
 ), absorbed AS (
     UPDATE deliveries d SET state = 'delivered', ended_at = now() FROM late
@@ -243,7 +253,8 @@ WITH late AS (
 ), counted AS (
     UPDATE batches b
     SET delivered = b.delivered + credited.delivered, open = b.open - removed, unstarted = b.unstarted - removed,
-        state = CASE WHEN b.state = 'released' AND b.open = removed THEN 'revoked' ELSE b.state END
+        state = CASE WHEN b.state = 'released' AND b.open = removed THEN 'revoked' ELSE b.state END,
+        closed_at = CASE WHEN b.state = 'released' AND b.open = removed THEN now() ELSE b.closed_at END
     FROM credited WHERE b.id = credited.batch_id
 )
 SELECT batch_id, delivery_id FROM found WHERE NOT is_removable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import cast
@@ -98,8 +99,9 @@ class Database:
             pooled = await connection.get_raw_connection()
             try:
                 yield cast("RawConnection", pooled.driver_connection)
-            except Exception as error:
-                if _means_unavailable(error):
+            except (Exception, asyncio.CancelledError) as error:
+                # One that was cut off may hang, or be in a transaction still: the next user gets a new one.
+                if isinstance(error, asyncio.CancelledError) or _means_unavailable(error):
                     await connection.invalidate(error)
                 raise
 

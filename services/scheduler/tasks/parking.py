@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import structlog
 
 from shared.broker.consumer import DeadPayload
+from shared.core.smtp_reply import clean_text
 from shared.store import parked
 from shared.store.engine import Database
 
@@ -21,5 +22,5 @@ class Park:
 
     async def __call__(self, dead: DeadPayload) -> None:
         async with self.database.transaction() as session:
-            await parked.keep(session, queue=dead.queue, because=dead.because, body=dead.body)
+            await parked.keep(session, queue=dead.queue, because=clean_text(dead.because), body=dead.body)
         _log.error("payload parked", queue=dead.queue, because=dead.because)

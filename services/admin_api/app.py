@@ -1,0 +1,62 @@
+"""The application: routes, errors, documentation."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from starlette.responses import HTMLResponse, RedirectResponse
+
+from services.admin_api import docs_page, openapi, problems
+from services.admin_api.routes import (
+    lists,
+    mailings,
+    member_exports,
+    member_imports,
+    members,
+    messages,
+    node_defaults,
+    nodes,
+    suppressions,
+)
+from services.admin_api.routes.nodes import Announce
+from shared.store.engine import Database
+
+BASE = "/api/v1"
+
+#: In this order: a member's address takes whatever path is left.
+_RESOURCES = (lists, member_imports, member_exports, members, mailings, messages, suppressions, nodes, node_defaults)
+
+
+def application(database: Database, announce: Announce) -> FastAPI:
+    """The API on `database`, telling the nodes of changes through `announce`."""
+    app = FastAPI(
+        title="Listfleet",
+        version="1",
+        description="The operator's API. Every request but those for this documentation carries a bearer token.",
+        openapi_url="/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        # A path is written one way.
+        redirect_slashes=False,
+        generate_unique_id_function=_operation_id,
+    )
+    app.state.database = database
+    app.state.announce = announce
+    for resource in _RESOURCES:
+        app.include_router(resource.router, prefix=BASE)
+    problems.install(app)
+    openapi.install(app)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(docs_page.page(app.openapi()), headers=docs_page.HEADERS)
+
+    @app.get("/", include_in_schema=False)
+    async def entrance() -> RedirectResponse:
+        return RedirectResponse("/docs")
+
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name

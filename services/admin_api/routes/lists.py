@@ -1,0 +1,92 @@
+"""Lists."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
+
+from services.admin_api.checked_route import CheckedRoute, database_of
+from services.admin_api.paging import WhichPage
+from services.admin_api.problems import Problem
+from services.admin_api.schemas.base import Page
+from services.admin_api.schemas.lists import ListAnswer, ListChange, NewList
+from shared.core.address import Address, InvalidAddress
+from shared.core.list_address import list_address
+from shared.store import lists
+from shared.store.engine import Database, Session
+from shared.store.lists import MailingList
+
+router = APIRouter(prefix="/lists", tags=["Lists"], route_class=CheckedRoute)
+
+Store = Annotated[Database, Depends(database_of)]
+
+
+async def list_at(session: Session, address: str) -> MailingList:
+    """The list with this posting address; `Problem` 404 when there is none."""
+    try:
+        name, _, domain = Address.parse(address).key.rpartition("@")
+    except InvalidAddress:
+        name, domain = "", ""
+    found = await lists.find(session, name, domain) if name else None
+    if found is None:
+        raise Problem(404, f"There is no list {address}.")
+    return found
+
+
+@router.get("")
+async def get_lists(database: Store, which: WhichPage) -> Page[ListAnswer]:
+    """All lists, in the order they were made."""
+    async with database.transaction() as session:
+        found = await lists.page(session, after_id=which.after_id or 0, limit=which.fetch)
+    return which.page(found, ListAnswer.model_validate, lambda row: row.id)
+
+
+@router.post("", status_code=201)
+async def make_list(database: Store, new: NewList, response: Response) -> ListAnswer:
+    """Make a list; it takes mail at once. 409 when there is one with this address."""
+    try:
+        name, domain = list_address(new.name, new.domain)
+    except InvalidAddress as error:
+        # Told of at the name unless a good one fails the same way.
+        part = "domain" if _is_name(new.name) else "name"
+        wrong = {"pointer": f"#/{part}", "detail": str(error)}
+        raise Problem(422, "The request is not well formed: see errors.", errors=[wrong]) from error
+    async with database.transaction() as session:
+        made = await lists.add(
+            session,
+            name=name,
+            domain=domain,
+            display_name=new.display_name,
+            description=new.description,
+            posting_policy=new.posting_policy,
+        )
+    if made is None:
+        raise Problem(409, f"There is a list {name}@{domain} already.")
+    response.headers["Location"] = f"/api/v1/lists/{made.address}"
+    return ListAnswer.model_validate(made)
+
+
+@router.get("/{address}")
+async def get_list(database: Store, address: str) -> ListAnswer:
+    """One list, by its posting address."""
+    async with database.transaction() as session:
+        return ListAnswer.model_validate(await list_at(session, address))
+
+
+@router.patch("/{address}")
+async def change_list(database: Store, address: str, change: ListChange) -> ListAnswer:
+    """Change a list; the next post is judged by it."""
+    async with database.transaction() as session:
+        found = await list_at(session, address)
+        for name in change.model_fields_set:
+            setattr(found, name, getattr(change, name))
+    return ListAnswer.model_validate(found)
+
+
+def _is_name(name: str) -> bool:
+    try:
+        list_address(name, "example.org")
+    except InvalidAddress:
+        return False
+    return True

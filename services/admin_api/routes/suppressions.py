@@ -1,0 +1,54 @@
+"""Suppressions: addresses that nobody may mail, on any list."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from fastapi import APIRouter
+
+from services.admin_api.checked_route import CheckedRoute
+from services.admin_api.paging import WhichPage
+from services.admin_api.problems import Problem
+from services.admin_api.routes.lists import Store
+from services.admin_api.schemas.base import Page
+from services.admin_api.schemas.suppressions import NewSuppression, SuppressionAnswer
+from shared.core.address import Address, InvalidAddress
+from shared.store import suppressions
+
+router = APIRouter(prefix="/suppressions", tags=["Suppressions"], route_class=CheckedRoute)
+
+
+@router.get("")
+async def get_suppressions(database: Store, which: WhichPage) -> Page[SuppressionAnswer]:
+    """All suppressions by address, those that have ended too."""
+    async with database.transaction() as session:
+        found = await suppressions.page(session, after=which.after, limit=which.fetch)
+    return which.page(found, SuppressionAnswer.model_validate, lambda row: row.email_key)
+
+
+@router.post("", status_code=201)
+async def suppress(database: Store, new: NewSuppression) -> SuppressionAnswer:
+    """Suppress an address, in the place of what was said of it before.
+
+    Deliveries that are made from now on end as suppressed, and no import adds the address to a list.
+    """
+    if new.ends_at is not None and new.ends_at <= datetime.now(UTC):
+        wrong = {"pointer": "#/ends_at", "detail": "This has passed already."}
+        raise Problem(422, "The request is not well formed: see errors.", errors=[wrong])
+    async with database.transaction() as session:
+        made = await suppressions.put(
+            session, email=new.email.spelling, email_key=new.email.key, reason=new.reason, ends_at=new.ends_at
+        )
+    return SuppressionAnswer.model_validate(made)
+
+
+@router.delete("/{email:path}", status_code=204)
+async def allow(database: Store, email: str) -> None:
+    """Let mail to the address go again."""
+    try:
+        key = Address.parse(email).key
+    except InvalidAddress:
+        key = ""
+    async with database.transaction() as session:
+        if not await suppressions.remove(session, key):
+            raise Problem(404, f"{email} is not suppressed.")

@@ -1,0 +1,58 @@
+"""Lists, as requests and answers say them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import StringConstraints
+
+from services.admin_api.schemas.base import Answer, Body, Moment, OneLine, may_be_absent
+from shared.core.membership import PostingPolicy
+
+DisplayName = Annotated[OneLine, StringConstraints(max_length=200)]
+Description = Annotated[OneLine, StringConstraints(max_length=1000)]
+
+
+class NewList(Body):
+    """A list to make."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    """The local part of the posting address: letters, digits, and . _ + - between them; kept in lower case."""
+    domain: Annotated[str, StringConstraints(min_length=1, max_length=253)]
+    """The domain of the posting address; an internationalised one is kept in its ASCII form."""
+    display_name: DisplayName = ""
+    """What people call the list; stands in the List-Id field. At most 200 characters on one line."""
+    description: Description = ""
+    """What the list is for. At most 1,000 characters on one line."""
+    posting_policy: PostingPolicy = PostingPolicy.MEMBERS
+    """Who may post: anyone; members; or, for an announcement list, moderators and owners only."""
+
+
+class ListChange(Body):
+    """What to change of a list; what is absent stays as it is."""
+
+    display_name: DisplayName = may_be_absent()
+    """What people call the list. At most 200 characters on one line."""
+    description: Description = may_be_absent()
+    """What the list is for. At most 1,000 characters on one line."""
+    posting_policy: PostingPolicy = may_be_absent()
+    """Who may post: anyone; members; or, for an announcement list, moderators and owners only."""
+
+
+class ListAnswer(Answer):
+    """A mailing list."""
+
+    address: str
+    """The posting address, and the list's name in this API's paths."""
+    name: str
+    """The address's local part, in lower case."""
+    domain: str
+    """The address's domain, in lower case and ASCII."""
+    display_name: str
+    """What people call the list."""
+    description: str
+    """What the list is for."""
+    posting_policy: PostingPolicy
+    """Who may post."""
+    created_at: Moment
+    """When the list was made."""

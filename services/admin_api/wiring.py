@@ -1,0 +1,47 @@
+"""The API's object graph."""
+
+from __future__ import annotations
+
+import structlog
+
+from services.admin_api.app import application
+from services.admin_api.auth import FirstToken
+from services.admin_api.settings import AdminSettings
+from shared.broker.connection import BrokerUnavailable
+from shared.broker.publisher import Publisher
+from shared.contracts.events import NodeSettingsChanged
+from shared.runtime.http import HttpServer
+from shared.runtime.lifecycle import Process
+from shared.store.engine import Database
+
+_log = structlog.get_logger(__name__)
+
+
+def build(settings: AdminSettings) -> Process:
+    """The API; nothing connects before the process starts."""
+    database = Database(settings.database_url, name="admin")
+    publisher = Publisher(settings.amqp_url, name="admin")
+    first_token = FirstToken(database, settings.admin_token)
+
+    async def announce(event: NodeSettingsChanged) -> None:
+        try:
+            await publisher.broadcast(event)
+        except BrokerUnavailable as error:
+            _log.warning("change not announced, the nodes will read it", node=event.node_name, because=str(error))
+
+    server = HttpServer(application(database, announce), settings.admin_host, settings.admin_port)
+
+    async def nothing() -> None:
+        """The server finishes its requests when its loop ends."""
+
+    async def close() -> None:
+        await publisher.close()
+        await database.close()
+
+    return Process(
+        start=nothing,
+        loops=[server.run, first_token.run],
+        drain=nothing,
+        close=close,
+        readiness=lambda: {"http": server.is_listening, "database": first_token.is_database_there},
+    )
