@@ -59,7 +59,8 @@ class Takeover:
     ) -> None:
         self._database = database
         self._look_every_seconds = lease_seconds * RENEWAL_PART
-        self._watch = LeaseWatch(lease_seconds=lease_seconds, gap_seconds=self._look_every_seconds * 2.5)
+        # A turn is a look, a takeover and a pause, each of one interval at most.
+        self._watch = LeaseWatch(lease_seconds=lease_seconds, gap_seconds=self._look_every_seconds * 3.5)
         self._has_written_lately = has_written_lately
         self._on_recipients = on_recipients
 
@@ -67,20 +68,26 @@ class Takeover:
         """Look every 2 s (at a lease of 15 s) until cancelled."""
         while True:
             try:
-                async with asyncio.timeout(self._look_every_seconds * 2):
-                    await self._look()
+                dead = await self._look()
+                await self._take_over(dead)
             except (StoreUnavailable, TimeoutError) as error:
-                _log.warning("leases not looked at", error=repr(error))
+                _log.warning("leases not looked after", error=repr(error))
             await asyncio.sleep(self._look_every_seconds)
 
-    async def _look(self) -> None:
+    async def _look(self) -> Sequence[tuple[UUID, int]]:
         if not self._has_written_lately():
-            return
-        async with self._database.raw() as connection:
-            for lease, count in self._watch.look(await nodes.live_leases(connection), seconds_since_boot()):
+            return []
+        async with asyncio.timeout(self._look_every_seconds), self._database.raw() as connection:
+            renewals = await nodes.live_leases(connection)
+        return self._watch.look(renewals, seconds_since_boot())
+
+    async def _take_over(self, dead: Sequence[tuple[UUID, int]]) -> None:
+        """End dead leases, and revoke every claim without a live one: also what a node left behind that said good-bye
+        while a peer still owed it a reply."""
+        async with asyncio.timeout(self._look_every_seconds), self._database.raw() as connection:
+            for lease, count in dead:
                 if await nodes.leave(connection, lease, LeftBecause.LOST, seen_renewals=count):
                     _log.warning("node lost", incarnation=str(lease))
-            # Also what a node left behind that said good-bye while a peer still owed it a reply.
             recipients = await batches.take_over_orphans(connection)
         if recipients:
             _log.warning("recipients taken over", recipients=recipients)

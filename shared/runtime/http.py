@@ -28,6 +28,8 @@ class HttpServer:
                 application,
                 host=host,
                 port=port,
+                # h11 bounds what a request's header may come to; httptools reads 50 MB of it in one go.
+                http="h11",
                 log_config=None,
                 access_log=False,
                 server_header=False,

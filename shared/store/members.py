@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -110,15 +110,6 @@ async def page(session: Session, list_id: int, *, after_id: int = 0, limit: int 
         .limit(limit)
     )
     return (await session.exec(statement)).all()
-
-
-async def pages(session: Session, list_id: int, *, size: int = 2000) -> AsyncIterator[Sequence[Member]]:
-    """All members, a page at a time, so that a list of any length needs the memory of one page."""
-    after_id = 0
-    while members := await page(session, list_id, after_id=after_id, limit=size):
-        yield members
-        after_id = members[-1].id
-        session.expunge_all()
 
 
 async def used_fields(session: Session, list_id: int) -> Sequence[UsedField]:

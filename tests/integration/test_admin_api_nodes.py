@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+
+from shared.contracts.events import NodeSettingsChanged
+from shared.core.node import LeftBecause, NodeKind
+from shared.store import nodes
+from shared.store.nodes import Lease, Vitals
+from tests.fakes.admin_client import AdminClient, admin_client, let_in
+
+_numbers = itertools.count(1)
+BUILT_IN = {"sending_enabled": True, "max_connections": 20, "max_messages_per_second": None, "prefetch_batches": 4}
+
+
+@pytest.fixture
+async def api(database_url: str) -> AsyncIterator[AdminClient]:
+    async with admin_client(database_url) as client:
+        await let_in(client)
+        yield client
+        await client.delete("/node-defaults")
+
+
+async def _running(api: AdminClient, kind: NodeKind = NodeKind.OUTBOUND) -> Lease:
+    async with api.database.raw() as connection:
+        lease = await nodes.register(connection, kind, f"{kind.value}-test-{next(_numbers)}")
+    assert lease is not None
+    return lease
+
+
+async def _obeyed(api: AdminClient, lease: Lease, vitals: Vitals | None = None) -> nodes.Configuration:
+    """What the node reads with its next sign of life."""
+    async with api.database.raw() as connection:
+        configuration = await nodes.renew(connection, lease, vitals or Vitals())
+    assert configuration is not None
+    return configuration
+
+
+async def test_a_node_is_shown_with_what_it_last_said_of_itself(api: AdminClient) -> None:
+    lease = await _running(api)
+    await _obeyed(api, lease, Vitals(50.0, 12.5, 7, 90))
+    shown = (await api.get(f"/nodes/{lease.name}")).json()
+    assert shown | {"name": lease.name, "kind": "outbound", "state": "live"} == shown
+    assert (shown["capacity_per_second"], shown["rate_per_second"]) == (50.0, 12.5)
+    assert (shown["open_connections"], shown["unstarted"]) == (7, 90)
+    assert shown["settings"] == {"own": {}, "effective": BUILT_IN}
+    assert shown in (await api.get("/nodes")).json()
+
+
+async def test_a_node_that_left_is_shown_with_when_and_why(api: AdminClient) -> None:
+    lease = await _running(api)
+    async with api.database.raw() as connection:
+        await nodes.leave(connection, lease.incarnation, LeftBecause.LOST)
+    shown = (await api.get(f"/nodes/{lease.name}")).json()
+    assert (shown["state"], shown["left_because"]) == ("left", "lost")
+    assert shown["left_at"] is not None
+
+
+async def test_a_scheduler_has_no_limits_of_sending(api: AdminClient) -> None:
+    lease = await _running(api, NodeKind.SCHEDULER)
+    assert (await api.get(f"/nodes/{lease.name}")).json()["settings"] is None
+
+
+async def test_a_setting_is_a_row_first_and_then_told_to_the_nodes(api: AdminClient) -> None:
+    lease = await _running(api)
+    answer = await api.patch(f"/nodes/{lease.name}/settings", json={"max_messages_per_second": 20})
+    assert answer.json() == {
+        "own": {"max_messages_per_second": 20},
+        "effective": BUILT_IN | {"max_messages_per_second": 20},
+    }
+    assert api.announced == [NodeSettingsChanged(node_name=lease.name)]
+    assert json.loads((await _obeyed(api, lease)).own_json) == {"max_messages_per_second": 20}
+
+
+async def test_absent_stays_null_is_unlimited_and_the_rest_is_inherited(api: AdminClient) -> None:
+    lease = await _running(api)
+    path = f"/nodes/{lease.name}/settings"
+    await api.patch("/node-defaults", json={"max_connections": 5, "prefetch_batches": 2})
+    await api.patch(path, json={"max_connections": None})
+    answer = await api.patch(path, json={"sending_enabled": False})
+    assert answer.json()["own"] == {"max_connections": None, "sending_enabled": False}
+    assert answer.json()["effective"] == BUILT_IN | {
+        "max_connections": None,
+        "sending_enabled": False,
+        "prefetch_batches": 2,
+    }
+    assert (await api.get(path)).json() == answer.json()
+
+
+async def test_a_node_inherits_everything_again_when_its_settings_are_deleted(api: AdminClient) -> None:
+    lease = await _running(api)
+    path = f"/nodes/{lease.name}/settings"
+    await api.patch(path, json={"max_connections": 1, "sending_enabled": False})
+    api.announced.clear()
+    assert (await api.delete(path)).json() == {"own": {}, "effective": BUILT_IN}
+    assert api.announced == [NodeSettingsChanged(node_name=lease.name)]
+    assert (await _obeyed(api, lease)).own_json == "{}"
+
+
+async def test_the_defaults_hold_for_all_nodes_and_can_be_taken_back(api: AdminClient) -> None:
+    changed = await api.patch("/node-defaults", json={"max_messages_per_second": 0.5})
+    assert changed.json()["effective"] == BUILT_IN | {"max_messages_per_second": 0.5}
+    assert (await api.get("/node-defaults")).json() == changed.json()
+    assert api.announced == [NodeSettingsChanged()]
+    assert (await api.get("/nodes/nobody-yet/settings")).json()["effective"]["max_messages_per_second"] == 0.5
+    assert (await api.delete("/node-defaults")).json() == {"own": {}, "effective": BUILT_IN}
+
+
+async def test_settings_can_be_made_for_a_node_that_is_yet_to_come(api: AdminClient) -> None:
+    answer = await api.patch("/nodes/outbound-77/settings", json={"max_connections": 3})
+    assert answer.status_code == 200
+    async with api.database.raw() as connection:
+        lease = await nodes.register(connection, NodeKind.OUTBOUND, "outbound-77")
+    assert lease is not None
+    assert (await _obeyed(api, lease)).own_json == '{"max_connections": 3}'
+
+
+@pytest.mark.parametrize("path", ["/nodes/outbound-5/settings", "/node-defaults"])
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"max_connections": 0}, "max_connections"),
+        ({"max_messages_per_second": 0}, "max_messages_per_second"),
+        ({"max_messages_per_second": -1}, "max_messages_per_second"),
+        ({"max_messages_per_second": "20"}, "max_messages_per_second"),
+        ({"max_connections": 2.5}, "max_connections"),
+        ({"prefetch_batches": None}, "prefetch_batches"),
+        ({"sending_enabled": None}, "sending_enabled"),
+        ({"sending_enabled": "off"}, "sending_enabled"),
+        ({"lanes": ["bulk"]}, "lanes"),
+    ],
+)
+async def test_a_setting_that_cannot_be_is_refused(
+    api: AdminClient, path: str, change: dict[str, object], name: str
+) -> None:
+    answer = await api.patch(path, json={**change, "max_connections": change.get("max_connections", 5)})
+    assert answer.status_code == 422
+    (error,) = answer.json()["errors"]
+    assert error["pointer"] == f"#/{name}"
+    assert "sending_enabled" in error["detail"] or 0 not in change.values()
+    assert (await api.get("/nodes/outbound-5/settings")).json()["own"] == {}
+    assert api.announced == []
+
+
+async def test_a_node_is_drained_until_it_is_resumed(api: AdminClient) -> None:
+    lease = await _running(api)
+    assert (await api.post(f"/nodes/{lease.name}/drain")).json()["state"] == "draining"
+    assert (await _obeyed(api, lease)).is_draining
+    assert (await api.post(f"/nodes/{lease.name}/resume")).json()["state"] == "live"
+    assert not (await _obeyed(api, lease)).is_draining
+    assert api.announced == [NodeSettingsChanged(node_name=lease.name)] * 2
+
+
+async def test_resuming_keeps_the_settings_and_deleting_them_keeps_the_draining(api: AdminClient) -> None:
+    lease = await _running(api)
+    await api.patch(f"/nodes/{lease.name}/settings", json={"max_connections": 3})
+    await api.post(f"/nodes/{lease.name}/drain")
+    await api.post(f"/nodes/{lease.name}/resume")
+    assert (await api.get(f"/nodes/{lease.name}/settings")).json()["own"] == {"max_connections": 3}
+    await api.post(f"/nodes/{lease.name}/drain")
+    await api.delete(f"/nodes/{lease.name}/settings")
+    assert (await api.get(f"/nodes/{lease.name}")).json()["state"] == "draining"
+
+
+async def test_a_node_nobody_configures_any_more_is_forgotten_after_it_left(api: AdminClient) -> None:
+    lease = await _running(api)
+    await api.patch(f"/nodes/{lease.name}/settings", json={"max_connections": 3})
+    await api.post(f"/nodes/{lease.name}/drain")
+    async with api.database.raw() as connection:
+        await nodes.leave(connection, lease.incarnation, LeftBecause.DRAINED)
+        await nodes.forget_left(connection, after_seconds=-1)
+    assert (await api.get(f"/nodes/{lease.name}")).status_code == 200
+    await api.post(f"/nodes/{lease.name}/resume")
+    await api.delete(f"/nodes/{lease.name}/settings")
+    async with api.database.raw() as connection:
+        await nodes.forget_left(connection, after_seconds=-1)
+    assert (await api.get(f"/nodes/{lease.name}")).status_code == 404
+
+
+async def test_a_node_that_nobody_knows_is_not_drained(api: AdminClient) -> None:
+    assert (await api.post("/nodes/outbound-99/drain")).status_code == 404
+    assert (await api.get("/nodes/outbound-99")).status_code == 404
