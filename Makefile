@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench lock venv clean
+.PHONY: help demo test check format bench compose lock venv clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ format: $(READY) ## Put all code into the one format
 
 bench: $(READY) ## The measured comparison, side by side in one run
 	$(BIN)/python -m bench
+
+compose: ## Four sending containers on a clean clone deliver a post, one copy each (needs Docker)
+	$(PYTHON) -m deploy.compose.check
 
 lock: ## Pin the dependencies of pyproject.toml anew (needs uv)
 	@command -v uv >/dev/null || { echo "uv was not found: see https://docs.astral.sh/uv/"; exit 1; }

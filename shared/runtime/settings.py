@@ -65,9 +65,11 @@ def load(settings: type[S]) -> S:
         return settings()
     except ValidationError as error:
         for problem in error.errors():
-            variable = _PREFIX + str(problem["loc"][0]).upper() if problem["loc"] else "the LISTFLEET_* variables"
-            what = "is not set" if problem["type"] == "missing" else f"is wrong: {problem['msg']}"
-            sys.stderr.write(f"{variable} {what}.\n")
+            what = "is not set" if problem["type"] == "missing" else problem["msg"].removeprefix("Value error, ")
+            if problem["loc"]:
+                is_wrong = "" if problem["type"] == "missing" else "is wrong: "
+                what = f"{_PREFIX}{str(problem['loc'][0]).upper()} {is_wrong}{what}"
+            sys.stderr.write(f"{what}.\n")
         raise SystemExit(2) from None
 
 

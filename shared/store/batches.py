@@ -138,9 +138,11 @@ async def claim(
             )
         members = await connection.fetch(
             """
-            SELECT o.delivery_id, o.round, o.attempt, d.recipient
-            FROM outstanding o JOIN deliveries d ON d.id = o.delivery_id AND d.mailing_created_at = $2
-            WHERE o.batch_id = $1 ORDER BY o.delivery_id
+            SELECT delivery_id, round, attempt, (
+                -- No join: that may be planned to walk through all deliveries, 5 ms instead of 0.1.
+                SELECT d.recipient FROM deliveries d WHERE d.id = delivery_id AND d.mailing_created_at = $2
+            ) AS recipient
+            FROM outstanding WHERE batch_id = $1 ORDER BY delivery_id
             """,
             batch_id,
             batch["mailing_created_at"],

@@ -187,7 +187,7 @@ WITH {_GIVEN}, current AS (
     FROM current LEFT JOIN ended ON ended.id = current.delivery_id GROUP BY current.batch_id
 )
 UPDATE batches b
-SET open = b.open - n, unstarted = coalesce(started.unstarted, b.unstarted),
+SET open = b.open - n, unstarted = least(coalesce(started.unstarted, b.unstarted), b.open - n),
     delivered = b.delivered + counted.delivered, refused = b.refused + counted.refused,
     expired = b.expired + counted.expired, deferred = b.deferred + counted.deferred,
     unknown = b.unknown + counted.unknown,
