@@ -12,7 +12,7 @@ import pytest
 from deploy.local.postgres import Postgres
 from deploy.local.rabbitmq import RabbitMQ
 from deploy.local.rabbitmq_install import find_or_install_server
-from tests.fakes.fresh import fresh_database, fresh_vhost
+from tests.fakes.fresh import VirtualHosts, fresh_database
 
 
 @pytest.fixture(scope="session")
@@ -76,8 +76,14 @@ async def database_url(postgres_server: Postgres, migrated_template: str) -> Asy
         yield url
 
 
+@pytest.fixture(scope="session")
+def virtual_hosts(rabbitmq_server: RabbitMQ) -> VirtualHosts:
+    """Where a test gets an empty virtual host of its own."""
+    return VirtualHosts(rabbitmq_server)
+
+
 @pytest.fixture(scope="module")
-def broker_url(rabbitmq_server: RabbitMQ) -> Iterator[str]:
+def broker_url(virtual_hosts: VirtualHosts) -> Iterator[str]:
     """The URL of an empty virtual host, this module's own."""
-    with fresh_vhost(rabbitmq_server) as url:
+    with virtual_hosts.fresh() as url:
         yield url

@@ -43,14 +43,18 @@ class FirstToken:
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            try:
-                async with asyncio.timeout(self.WATCH_SECONDS * 2):
-                    await self.look()
-                self.is_database_there = True
-            except (StoreUnavailable, TimeoutError) as error:
-                self.is_database_there = False
-                _log.warning("database is down", error=repr(error))
             await asyncio.sleep(self.WATCH_SECONDS)
+            await self.turn()
+
+    async def turn(self) -> None:
+        """One look; before the first request comes in, so that the token of the settings is known to it."""
+        try:
+            async with asyncio.timeout(self.WATCH_SECONDS * 2):
+                await self.look()
+            self.is_database_there = True
+        except (StoreUnavailable, TimeoutError) as error:
+            self.is_database_there = False
+            _log.warning("database is down", error=repr(error))
 
     async def look(self) -> None:
         """Store the token unless that is done, or else ask the database something; `StoreUnavailable` without it."""

@@ -39,7 +39,7 @@ def build(settings: AdminSettings) -> Process:
         await database.close()
 
     return Process(
-        start=nothing,
+        start=first_token.turn,
         loops=[server.run, first_token.run],
         drain=nothing,
         close=close,

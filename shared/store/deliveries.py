@@ -222,7 +222,7 @@ async def _record_late(
                 *_columns(reports),
                 node_name,
             )
-            claimed = await connection.fetch(_ABSORB_DELIVERED, list(delivered), list(delivered.values()))
+            claimed = await connection.fetch(_ABSORB_DELIVERED, list(delivered), list(delivered.values()), locked)
         break
     to_cancel: dict[int, tuple[int, ...]] = {}
     for row in claimed:
@@ -239,6 +239,7 @@ WITH late AS (
     SELECT o.delivery_id, o.batch_id, o.mailing_created_at,
            coalesce(b.state, 'released') = 'released' AS is_removable
     FROM outstanding o JOIN late USING (delivery_id) LEFT JOIN batches b ON b.id = o.batch_id
+                                                       AND b.id = ANY($3)  -- so that no plan walks through all
 ), absorbed AS (
     UPDATE deliveries d SET state = 'delivered', ended_at = now() FROM late
     WHERE d.id = late.delivery_id AND d.state <> 'delivered'
@@ -255,7 +256,7 @@ WITH late AS (
     SET delivered = b.delivered + credited.delivered, open = b.open - removed, unstarted = b.unstarted - removed,
         state = CASE WHEN b.state = 'released' AND b.open = removed THEN 'revoked' ELSE b.state END,
         closed_at = CASE WHEN b.state = 'released' AND b.open = removed THEN now() ELSE b.closed_at END
-    FROM credited WHERE b.id = credited.batch_id
+    FROM credited WHERE b.id = credited.batch_id AND b.id = ANY($3)
 )
 SELECT batch_id, delivery_id FROM found WHERE NOT is_removable
 """

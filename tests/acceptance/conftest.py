@@ -13,7 +13,7 @@ from deploy.local.postgres import Postgres
 from deploy.local.rabbitmq import RabbitMQ
 from tests.acceptance.live_cluster import LiveCluster
 from tests.acceptance.sink import Sink
-from tests.fakes.fresh import fresh_database, fresh_vhost
+from tests.fakes.fresh import VirtualHosts, fresh_database
 
 #: Where the processes of the last run of each test left their logs.
 LOGS = PROJECT / ".local" / "test-logs"
@@ -47,13 +47,14 @@ async def cluster(
     postgres_server: Postgres,
     migrated_template: str,
     rabbitmq_server: RabbitMQ,
+    virtual_hosts: VirtualHosts,
     sink: Sink,
 ) -> AsyncIterator[LiveCluster]:
     """Nothing runs yet: `cluster.start(outbound=4)`. Servers that the test left dead are started again."""
     logs = LOGS / re.sub(r"[^A-Za-z0-9_.-]+", "-", request.node.name)
     shutil.rmtree(logs, ignore_errors=True)
     async with fresh_database(postgres_server, migrated_template) as database_url:
-        with fresh_vhost(rabbitmq_server) as broker_url:
+        with virtual_hosts.fresh() as broker_url:
             live = LiveCluster(logs, database_url, broker_url, postgres_server, rabbitmq_server, sink)
             yield live
             live.stop()

@@ -7,9 +7,10 @@ from tests.acceptance.live_cluster import LiveCluster
 MEMBERS = 3000
 
 
-def _start_a_mailing(cluster: LiveCluster) -> str:
+def _start_a_mailing(cluster: LiveCluster, **scheduler_settings: str) -> str:
     cluster.sink.latency_seconds = 0.02
-    cluster.start(outbound=4)
+    cluster.start_scheduler(**scheduler_settings)
+    cluster.start(outbound=4, schedulers=0)
     news = cluster.create_list("news", members=MEMBERS)
     message = cluster.post(news, "To everybody")
     cluster.sink.wait_for_recipients(MEMBERS // 4, 30)
@@ -44,10 +45,10 @@ def test_a_killed_postgresql_loses_nothing(cluster: LiveCluster) -> None:
 
 
 def test_everybody_gets_the_post_when_all_queues_are_deleted(cluster: LiveCluster) -> None:
-    message = _start_a_mailing(cluster)
+    message = _start_a_mailing(cluster, republish_after_seconds="5")
 
     cluster.delete_all_queues()
-    cluster.wait_until_finished(message, 120)
+    cluster.wait_until_finished(message, 60)
 
     _assert_everybody_has_it(cluster, extra_copies_allowed=0)
 
@@ -56,7 +57,7 @@ def test_a_post_stored_while_rabbitmq_is_down_is_delivered_when_it_is_back(clust
     cluster.start(outbound=2)
     news = cluster.create_list("news", members=50)
 
-    cluster.broker.kill()
+    cluster.broker.stop()
     message = cluster.post(news, "Stored")
     cluster.broker.start()
     cluster.wait_until_finished(message, 60)

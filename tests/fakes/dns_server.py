@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import cast
 
 import dns.flags
@@ -69,3 +70,19 @@ async def dns_server(records: Records, *, ttl_seconds: int = 300) -> AsyncIterat
         yield server
     finally:
         transport.close()
+
+
+@contextmanager
+def dns_server_in_a_thread(records: Records) -> Iterator[DnsServer]:
+    """The same for tests whose own thread waits for other processes."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="dns", daemon=True)
+    thread.start()
+    server = dns_server(records)
+    try:
+        yield asyncio.run_coroutine_threadsafe(server.__aenter__(), loop).result(10)
+    finally:
+        asyncio.run_coroutine_threadsafe(server.__aexit__(None, None, None), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()

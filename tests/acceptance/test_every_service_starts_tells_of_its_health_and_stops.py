@@ -1,0 +1,79 @@
+"""Each service as a process: settings, health, metrics, logs, a clean end."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import httpx
+import pytest
+
+from deploy.local.cluster import PROJECT, Service
+from tests.acceptance.live_cluster import LiveCluster
+
+SERVICES = ("ingress_smtp", "tracking_api", "scheduler", "outbound_sender", "admin_api")
+
+
+def test_every_service_tells_of_its_health_and_ends_cleanly_when_told(cluster: LiveCluster) -> None:
+    cluster.start_tracking()
+    cluster.start()
+
+    assert {service.kind for service in cluster.processes.services} == set(SERVICES)
+    for service in cluster.processes.services:
+        health = f"http://127.0.0.1:{service.health_port}"
+        assert httpx.get(f"{health}/healthz").status_code == 200
+        assert httpx.get(f"{health}/readyz").status_code == 200
+        metrics = httpx.get(f"{health}/metrics")
+        assert metrics.headers["content-type"].startswith("text/plain")
+        assert "process_cpu_seconds_total" in metrics.text
+    for service in cluster.processes.services:
+        service.terminate()
+        assert service.wait(30) == 0, service.name
+        assert _log_lines(service)[-1]["event"] == "stopped"
+
+
+def test_readiness_fails_while_the_broker_is_down_and_comes_back_with_it(cluster: LiveCluster) -> None:
+    cluster.start()
+    node = cluster.node("outbound-1")
+
+    cluster.broker.kill()
+    node.wait_until(lambda: not node.is_ready(), 20)
+    cluster.broker.start()
+
+    node.wait_until_ready(30)
+
+
+@pytest.mark.parametrize("kind", SERVICES)
+def test_a_missing_setting_ends_the_process_with_a_sentence_that_names_it(kind: str) -> None:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("LISTFLEET_")}
+
+    ended = subprocess.run(
+        [sys.executable, "-m", f"services.{kind}"],
+        cwd=PROJECT,
+        env=clean | {"LISTFLEET_LOG_LEVEL": "loud"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert ended.returncode == 2
+    assert "LISTFLEET_LOG_LEVEL is wrong" in ended.stderr
+    if kind != "tracking_api":
+        assert "LISTFLEET_DATABASE_URL is not set." in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_second_process_with_a_live_name_ends_and_says_so(cluster: LiveCluster) -> None:
+    cluster.start()
+
+    second = cluster.processes.start_service("outbound_sender", "second", node_name="outbound-1")
+
+    assert second.wait(30) == 1
+    assert "LISTFLEET_NODE_NAME" in _log_lines(second)[-1]["event"]
+
+
+def _log_lines(service: Service) -> list[dict[str, str]]:
+    return [json.loads(line) for line in service.log.read_text().splitlines()]
