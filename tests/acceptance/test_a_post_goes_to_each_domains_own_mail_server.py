@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from tests.acceptance.live_cluster import LiveCluster, wait_until
-from tests.fakes.dns_server import dns_server_in_a_thread
+from tests.fakes.dns_server import Records, dns_server_in_a_thread
 
-RECORDS = {
+RECORDS: Records = {
     ("one.test", "MX"): ["10 mx.one.test."],
     ("mx.one.test", "A"): ["127.0.0.1"],
     # Nobody listens at the better exchanger: the next one gets it.
