@@ -26,6 +26,8 @@ _log = structlog.get_logger(__name__)
 #: A change of capacity by this factor is told at once, not with the next renewal.
 NOTABLE_CHANGE = 1.5
 RATE_SECONDS = 1.0
+#: Looks at the capacity for each look at the rate: a node that just started learns within a second what it can do.
+LOOKS_A_RATE = 5
 #: A node whose rate lets nothing start within so long takes nothing: others can start it earlier.
 SOON_SECONDS = 2.0
 
@@ -118,11 +120,12 @@ class OutboundNode:
         """Keep the rate that is shown, and tell of a capacity that changed much, until cancelled."""
         while True:
             started_before = self.pipeline.started
-            await asyncio.sleep(RATE_SECONDS)
+            for _ in range(LOOKS_A_RATE):
+                await asyncio.sleep(RATE_SECONDS / LOOKS_A_RATE)
+                capacity, told = self.capacity_per_second(), self._told_capacity
+                if max(capacity, told) > NOTABLE_CHANGE * min(capacity, told):
+                    self.keeper.renew_soon()
             self._rate_per_second = (self.pipeline.started - started_before) / RATE_SECONDS
-            capacity, told = self.capacity_per_second(), self._told_capacity
-            if max(capacity, told) > NOTABLE_CHANGE * min(capacity, told):
-                self.keeper.renew_soon()
 
     async def drain(self) -> None:
         """Take nothing more, finish what is in flight, hand the rest back."""

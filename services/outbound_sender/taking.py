@@ -248,10 +248,11 @@ class Taker:
         changed = [held for held in self._held.values() if held.reported_unstarted != len(held.unstarted)]
         if not changed:
             return
+        told = {held.id: (held.claim, len(held.unstarted)) for held in changed}
         async with self._database.raw() as connection:
-            await batches.report_unstarted(connection, {held.id: (held.claim, len(held.unstarted)) for held in changed})
+            await batches.report_unstarted(connection, told)
         for held in changed:
-            held.reported_unstarted = len(held.unstarted)
+            _, held.reported_unstarted = told[held.id]
 
     async def _reconcile(self) -> None:
         """Hand back claims that are ours by the rows and unknown here: their answers were lost."""

@@ -271,8 +271,10 @@ async def finish(connection: RawConnection) -> Sequence[int]:
         """
         UPDATE mailings m SET state = 'finished', finished_at = now()
         WHERE m.state = 'running'
-          AND NOT EXISTS (SELECT FROM outstanding o WHERE o.mailing_id = m.id AND o.batch_id IS NULL)
-          AND NOT EXISTS (SELECT FROM batches b WHERE b.mailing_id = m.id AND b.state IN ('released', 'claimed'))
+          -- Not NOT EXISTS: that may be planned as a walk through all that is outstanding, 79 ms instead of 0.1.
+          AND (SELECT true FROM outstanding o WHERE o.mailing_id = m.id AND o.batch_id IS NULL LIMIT 1) IS NULL
+          AND (SELECT true FROM batches b WHERE b.mailing_id = m.id AND b.state IN ('released', 'claimed')
+               LIMIT 1) IS NULL
         RETURNING id
         """
     )

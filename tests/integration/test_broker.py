@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import aio_pika
 import pytest
@@ -18,6 +20,7 @@ from shared.contracts.base import Payload
 from shared.contracts.commands import ExpandMailing, SendBatch
 from shared.contracts.events import NodeSettingsChanged
 from shared.contracts.topology import CONTROL_EXCHANGE, PARKED_QUEUE, QUEUES, WORK_EXCHANGE, Lane
+from tests.fakes.waiting import until
 
 QUEUE = Lane.POSTS.queue
 
@@ -79,12 +82,6 @@ async def running(*loops: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def until(is_so: Callable[[], bool], within_seconds: float = 30) -> None:
-    async with asyncio.timeout(within_seconds):
-        while not is_so():
-            await asyncio.sleep(0.01)
-
-
 def consumer_of(url: str, inbox: Inbox, *, prefetch: int = 10) -> Consumer[SendBatch]:
     return Consumer(url, QUEUE, reader_of(SendBatch), inbox, name="test", prefetch=prefetch)
 
@@ -96,6 +93,10 @@ async def publish_when_possible(publisher: Publisher, payload: Payload, queue: s
                 return await publisher.publish(queue, payload)
             except BrokerUnavailable:
                 await asyncio.sleep(0.1)
+
+
+async def has_no_consumer(channel: AbstractChannel) -> bool:
+    return not (await channel.declare_queue(QUEUE, passive=True)).declaration_result.consumer_count
 
 
 async def publish_raw(url: str, body: bytes) -> None:
@@ -202,6 +203,37 @@ async def test_a_publish_to_a_frozen_broker_ends_within_its_timeout(
     await publish_when_possible(publisher, SendBatch(3))
 
 
+_FREEZES = """
+import asyncio, os, signal, sys
+from shared.broker.consumer import Consumer, reader_of
+from shared.contracts.commands import SendBatch
+
+async def freeze(_received):
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+asyncio.run(Consumer(sys.argv[1], "send.posts", reader_of(SendBatch), freeze, name="frozen", prefetch=5).run())
+"""
+
+
+async def test_what_was_handed_to_a_process_that_froze_is_handed_to_another(
+    publisher: Publisher, broker_url: str
+) -> None:
+    frozen = await asyncio.create_subprocess_exec(sys.executable, "-c", _FREEZES, broker_url)
+    try:
+        await publisher.publish_all(QUEUE, [SendBatch(n) for n in range(3)])
+
+        async def all_are_taken() -> bool:
+            return await publisher.queue_length(QUEUE) == 0
+
+        await until(all_are_taken)
+        inbox = Inbox()
+        async with running(consumer_of(broker_url, inbox).run):
+            await inbox.has(0, 1, 2, within_seconds=20)
+    finally:
+        frozen.kill()
+        await frozen.wait()
+
+
 async def test_a_consumer_whose_queue_was_deleted_consumes_the_next_one(publisher: Publisher, broker_url: str) -> None:
     inbox = Inbox()
     async with running(consumer_of(broker_url, inbox).run):
@@ -223,9 +255,7 @@ async def test_a_paused_consumer_whose_queue_was_deleted_consumes_the_next_one(
         await inbox.has(1)
         consumer.pause()
         async with open_channel(broker_url) as channel:
-            queue = await channel.get_queue(QUEUE)
-            while (await queue.declare()).consumer_count:
-                await asyncio.sleep(0.02)
+            await until(partial(has_no_consumer, channel))
             await channel.queue_delete(QUEUE)
         consumer.resume()
         await publish_when_possible(publisher, SendBatch(2))
@@ -280,8 +310,11 @@ async def test_a_payload_whose_handler_raises_is_parked_and_the_consumer_lives(
     async with running(consumer.run):
         await publisher.publish_all(QUEUE, [SendBatch(12), SendBatch(13), SendBatch(14)])
         await until(lambda: handled == [12, 14])
-        while not await publisher.queue_length(PARKED_QUEUE):
-            await asyncio.sleep(0.02)
+
+        async def is_parked() -> bool:
+            return await publisher.queue_length(PARKED_QUEUE) == 1
+
+        await until(is_parked)
 
 
 async def test_the_prefetch_changes_while_consuming(publisher: Publisher, broker_url: str) -> None:
@@ -309,9 +342,7 @@ async def test_a_paused_consumer_takes_nothing_and_goes_on_when_it_is_resumed(
         await inbox.has(1)
         consumer.pause()
         async with open_channel(broker_url) as channel:
-            queue = await channel.get_queue(QUEUE)
-            while (await queue.declare()).consumer_count:
-                await asyncio.sleep(0.02)
+            await until(partial(has_no_consumer, channel))
         await publisher.publish(QUEUE, SendBatch(2))
         assert await publisher.queue_length(QUEUE) == 1
         for _ in range(5):

@@ -57,9 +57,7 @@ async def test_a_claimed_batch_is_nobody_elses(connection: RawConnection) -> Non
     assert await stored.claim(connection, batch_id, ours) is None, "another token is another claim"
 
 
-async def test_of_two_nodes_that_claim_at_once_one_gets_the_batch(
-    connection: RawConnection, database_url: str
-) -> None:
+async def test_of_two_nodes_that_claim_at_once_one_gets_the_batch(connection: RawConnection, database_url: str) -> None:
     leases = [await stored.new_lease(connection) for _ in range(2)]
     async with stored.connected(database_url) as first, stored.connected(database_url) as second:
         for _ in range(20):

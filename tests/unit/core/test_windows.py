@@ -15,9 +15,9 @@ from shared.core.windows import (
     portions,
 )
 
-_demands = st.lists(
-    st.tuples(st.integers(1, 1_000_000), st.integers(0, 100_000)), min_size=1, max_size=60
-).map(lambda rows: [Demand(number, waiting, unstarted) for number, (waiting, unstarted) in enumerate(rows, start=1)])
+_demands = st.lists(st.tuples(st.integers(1, 1_000_000), st.integers(0, 100_000)), min_size=1, max_size=60).map(
+    lambda rows: [Demand(number, waiting, unstarted) for number, (waiting, unstarted) in enumerate(rows, start=1)]
+)
 _windows = st.integers(0, 200_000)
 _nodes = st.integers(0, 50)
 
@@ -46,7 +46,9 @@ def test_step_by_step_every_waiting_mailing_gets_something(demands: list[Demand]
     unstarted = {demand.mailing_id: demand.unstarted for demand in demands}
     waiting = {demand.mailing_id: demand.waiting for demand in demands}
     while released := portions(
-        [Demand(number, left, unstarted[number]) for number, left in waiting.items() if left], window=window, nodes=nodes
+        [Demand(number, left, unstarted[number]) for number, left in waiting.items() if left],
+        window=window,
+        nodes=nodes,
     ):
         for portion in released:
             unstarted[portion.mailing_id] += portion.recipients

@@ -1,0 +1,91 @@
+"""What is on the broker now can be read by this version, and what this version says stays as it is.
+
+A sample is never changed: a new shape is a new version, with a new sample beside the old one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from shared.contracts.base import Payload, UnreadablePayload
+from shared.contracts.commands import ExpandMailing, SendBatch
+from shared.contracts.events import DeliveriesCancelled, MailReceived, NodeSettingsChanged
+from shared.contracts.topology import KNOWN_PAYLOADS, PARKED_QUEUE, QUEUES, Lane, TaskQueue, decode, encode
+
+SAMPLES = Path(__file__).parent / "samples"
+
+EXPECTED: dict[str, Payload] = {
+    "SendBatch-1": SendBatch(7),
+    "ExpandMailing-1": ExpandMailing(42),
+    "MailReceived-1": MailReceived("0192f0c1-2b3c-7d4e-8f50-61728394a5b6"),
+    "NodeSettingsChanged-1": NodeSettingsChanged("outbound-1"),
+    "NodeSettingsChanged-1-defaults": NodeSettingsChanged(None),
+    "DeliveriesCancelled-1": DeliveriesCancelled(7, (1, 2, 3)),
+}
+
+
+def test_every_stored_sample_is_expected() -> None:
+    assert {sample.stem for sample in SAMPLES.glob("*.json")} == set(EXPECTED)
+
+
+def test_every_payload_that_may_travel_has_a_sample() -> None:
+    assert {type(payload) for payload in EXPECTED.values()} == set(get_args(KNOWN_PAYLOADS))
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_stored_sample_is_read_as_it_was_meant(name: str) -> None:
+    assert decode((SAMPLES / f"{name}.json").read_bytes()) == EXPECTED[name]
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_payload_is_written_as_it_always_was(name: str) -> None:
+    assert encode(EXPECTED[name]) == (SAMPLES / f"{name}.json").read_bytes().rstrip(b"\n")
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_the_name_and_version_come_first(name: str) -> None:
+    kind, _, version = name.partition("-")
+    assert encode(EXPECTED[name]).startswith(f'{{"type":"{kind}/{version[0]}"'.encode())
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_version_that_does_not_exist_yet_is_refused(name: str) -> None:
+    with pytest.raises(UnreadablePayload):
+        decode((SAMPLES / f"{name}.json").read_bytes().replace(b'/1"', b'/2"'))
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_field_that_does_not_exist_yet_is_refused(name: str) -> None:
+    with pytest.raises(UnreadablePayload, match="surprise"):
+        decode(encode(EXPECTED[name]).replace(b"}", b',"surprise":1}'))
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_payload_without_its_name_is_refused(name: str) -> None:
+    with pytest.raises(UnreadablePayload):
+        decode(encode(EXPECTED[name]).replace(b'"type"', b'"kind"'))
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_payload_is_frozen(name: str) -> None:
+    field = EXPECTED[name].__struct_fields__[0]
+    with pytest.raises(AttributeError):
+        setattr(EXPECTED[name], field, None)
+
+
+def test_every_lane_and_task_has_a_queue() -> None:
+    names = [declaration.name for declaration in QUEUES]
+    assert sorted(names) == sorted([*(lane.queue for lane in Lane), *(q.value for q in TaskQueue), PARKED_QUEUE])
+
+
+@pytest.mark.parametrize("declaration", QUEUES, ids=lambda declaration: declaration.name)
+def test_every_queue_survives_a_node_and_loses_nothing_by_counting(declaration: object) -> None:
+    arguments = declaration.arguments  # type: ignore[attr-defined]
+    assert arguments["x-queue-type"] == "quorum"
+    assert arguments["x-delivery-limit"] >= 1_000_000
+    if declaration.name != PARKED_QUEUE:  # type: ignore[attr-defined]
+        assert arguments["x-dead-letter-strategy"] == "at-least-once"
+        assert arguments["x-overflow"] == "reject-publish"

@@ -1,0 +1,154 @@
+"""Incoming messages: stored once, handled once, recognised for seven days."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+
+from shared.core.mailing import TargetKind, TargetState
+from shared.store import messages
+from shared.store.engine import Database, RawConnection
+from shared.store.messages import NewMessage, NewTarget, Waiting
+from tests.integration import stored
+
+TARGET = NewTarget("postmaster@lists.example.org", TargetKind.OPERATOR)
+
+
+@pytest.fixture
+async def connection(database_url: str) -> AsyncIterator[RawConnection]:
+    async with stored.connected(database_url) as connection:
+        await stored.empty(connection)
+        yield connection
+
+
+async def waiting_of(connection: RawConnection, message: NewMessage) -> Waiting:
+    async with connection.transaction():
+        waiting = await messages.take(connection, message.id)
+    assert waiting is not None
+    return waiting
+
+
+async def test_a_message_stored_twice_is_stored_once(connection: RawConnection, database_url: str) -> None:
+    list_id = await stored.new_list(connection, 0)
+    message = stored.new_message(TARGET, NewTarget("list@lists.example.org", TargetKind.LIST, list_id))
+    await messages.store(connection, message)
+    await messages.store(connection, message)
+    database = Database(database_url, name="test")
+    async with database.transaction() as session:
+        found = await messages.find(session, message.id)
+    await database.close()
+    assert found is not None
+    assert found[0].content == message.content
+    assert [target.address for target in found[1]] == ["list@lists.example.org", "postmaster@lists.example.org"]
+
+
+async def test_a_message_is_stored_whole_or_not_at_all(connection: RawConnection) -> None:
+    with pytest.raises(Exception, match="foreign key"):
+        await messages.store(
+            connection, stored.new_message(NewTarget("list@lists.example.org", TargetKind.LIST, list_id=4711))
+        )
+    assert await connection.fetchval("SELECT count(*) FROM messages") == 0
+
+
+async def test_a_message_is_in_one_schedulers_hands(connection: RawConnection, database_url: str) -> None:
+    message = stored.new_message(TARGET)
+    await messages.store(connection, message)
+    async with stored.connected(database_url) as other, other.transaction():
+        assert await messages.take(other, message.id) is not None
+        async with connection.transaction():
+            assert await messages.take(connection, message.id) is None
+    assert (await waiting_of(connection, message)).targets == (TARGET,)
+
+
+async def test_a_handled_message_is_left_alone(connection: RawConnection) -> None:
+    message = stored.new_message(TARGET)
+    await messages.store(connection, message)
+    await messages.mark_handled(connection, message.id)
+    async with connection.transaction():
+        assert await messages.take(connection, message.id) is None
+        assert await messages.take(connection, UUID(int=1)) is None
+    assert await messages.publish_again(connection, after_seconds=30) == []
+
+
+async def test_only_undecided_targets_are_taken(connection: RawConnection) -> None:
+    message = stored.new_message(
+        TARGET, NewTarget("b+x@lists.example.org", TargetKind.RETURN_PATH, state=TargetState.KEPT, because="kept")
+    )
+    await messages.store(connection, message)
+    assert (await waiting_of(connection, message)).targets == (TARGET,)
+
+
+async def test_a_message_that_nobody_announced_is_published_by_the_sweep(connection: RawConnection) -> None:
+    message = stored.new_message(TARGET)
+    await messages.store(connection, message, sweep_after_seconds=5)
+    assert await messages.publish_again(connection, after_seconds=30) == []
+    await connection.execute("UPDATE messages SET publish_due_at = publish_due_at - interval '6 s'")
+    assert await messages.publish_again(connection, after_seconds=30) == [message.id]
+    assert await messages.publish_again(connection, after_seconds=30) == [], "it is due again in 30 seconds"
+    await connection.execute("UPDATE messages SET publish_due_at = publish_due_at - interval '31 s'")
+    assert await messages.publish_again(connection, after_seconds=30) == [message.id]
+
+
+async def test_the_same_post_within_seven_days_is_a_duplicate_and_afterwards_is_not(
+    connection: RawConnection,
+) -> None:
+    list_id, other_list_id = await stored.new_list(connection, 0), await stored.new_list(connection, 0)
+    target = NewTarget("list@lists.example.org", TargetKind.LIST, list_id)
+    first, again, late = (stored.new_message(target, fingerprint=b"same") for _ in range(3))
+    for message in (first, again, late):
+        await messages.store(connection, message)
+    first_waiting, again_waiting, late_waiting = [await waiting_of(connection, m) for m in (first, again, late)]
+
+    assert await messages.first_of_its_kind(connection, list_id, first_waiting) == first.id
+    assert await messages.first_of_its_kind(connection, list_id, first_waiting) == first.id, "repeated, it is itself"
+    assert await messages.first_of_its_kind(connection, list_id, again_waiting) == first.id
+    assert await messages.first_of_its_kind(connection, other_list_id, again_waiting) == again.id
+
+    await _pass(connection, timedelta(days=6, hours=23))
+    assert await messages.first_of_its_kind(connection, list_id, again_waiting) == first.id
+    await _pass(connection, timedelta(hours=2))
+    assert await messages.first_of_its_kind(connection, list_id, late_waiting) == late.id
+    assert await messages.first_of_its_kind(connection, list_id, again_waiting) == late.id
+
+
+async def _pass(connection: RawConnection, time: timedelta) -> None:
+    await connection.execute("UPDATE post_fingerprints SET seen_at = seen_at - $1::interval", time)
+
+
+async def test_old_fingerprints_are_forgotten(connection: RawConnection) -> None:
+    list_id = await stored.new_list(connection, 0)
+    old, young = stored.new_message(TARGET), stored.new_message(TARGET)
+    for message in (old, young):
+        await messages.store(connection, message)
+    await messages.first_of_its_kind(connection, list_id, await waiting_of(connection, old))
+    await _pass(connection, timedelta(days=8))
+    await messages.first_of_its_kind(connection, list_id, await waiting_of(connection, young))
+    await messages.forget_fingerprints(connection)
+    assert await connection.fetchval("SELECT array_agg(message_id) FROM post_fingerprints") == [young.id]
+
+
+async def test_of_two_copies_handled_at_once_one_is_the_first(connection: RawConnection, database_url: str) -> None:
+    list_id = await stored.new_list(connection, 0)
+    copies = [stored.new_message(TARGET, fingerprint=b"same") for _ in range(2)]
+    for message in copies:
+        await messages.store(connection, message)
+    waiting = [await waiting_of(connection, message) for message in copies]
+    async with stored.connected(database_url) as left, stored.connected(database_url) as right:
+        firsts = await asyncio.gather(
+            messages.first_of_its_kind(left, list_id, waiting[0]),
+            messages.first_of_its_kind(right, list_id, waiting[1]),
+        )
+    assert firsts[0] == firsts[1]
+
+
+async def test_what_became_of_it_is_written_down(connection: RawConnection) -> None:
+    message = stored.new_message(TARGET)
+    await messages.store(connection, message)
+    await messages.decide(connection, message.id, TARGET.address, TargetState.DISTRIBUTED, mailing_id=7)
+    row = await connection.fetchrow("SELECT state, because, mailing_id FROM message_targets")
+    assert row is not None
+    assert tuple(row) == ("distributed", "", 7)

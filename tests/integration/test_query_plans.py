@@ -1,0 +1,161 @@
+"""The hot statements touch the rows they are about, however many others there are."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, cast
+
+import pytest
+from sqlalchemy.dialects import postgresql
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from shared.contracts.topology import Lane
+from shared.store import batches, deliveries, mailings, nodes, release
+from shared.store.engine import RawConnection
+from tests.integration import many_rows, stored
+from tests.integration.many_rows import ExplainingConnection
+from tests.integration.stored import DEFERRED, DELIVERED, report
+
+DELIVERIES = 100_000
+
+
+@pytest.fixture(scope="module")
+async def mailing_id(database_url: str) -> int:
+    async with stored.connected(database_url) as connection:
+        return await many_rows.fill(connection, DELIVERIES)
+
+
+@pytest.fixture
+async def connection(database_url: str, mailing_id: int) -> AsyncIterator[RawConnection]:
+    """What a test changes is rolled back."""
+    async with stored.connected(database_url) as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        yield connection
+        await transaction.rollback()
+
+
+async def assert_narrow(
+    connection: RawConnection, call: Callable[[RawConnection], Awaitable[Any]], *, at_most: int
+) -> None:
+    """No statement of the call reads a large table through, or touches more than `at_most` rows of one."""
+    explaining = ExplainingConnection(connection)
+    await call(cast("RawConnection", explaining))
+    assert explaining.looks
+    for look in explaining.looks:
+        assert not look.has_seq_scan, look.statement
+        assert max(look.touched.values(), default=0) <= at_most, f"{look.touched} {look.statement}"
+
+
+async def test_a_claim_touches_its_batch(connection: RawConnection) -> None:
+    batch_id, lease = await many_rows.released(connection), await stored.new_lease(connection)
+    await assert_narrow(connection, lambda c: stored.claim(c, batch_id, lease, at_most=60), at_most=300)
+
+
+async def test_recording_touches_what_is_recorded(connection: RawConnection) -> None:
+    claimed = await many_rows.claimed(connection)
+    reports = [report(claimed, recipient, DELIVERED) for recipient in claimed.recipients[:50]]
+    reports += [report(claimed, recipient, DEFERRED) for recipient in claimed.recipients[50:]]
+    await assert_narrow(connection, lambda c: stored.record(c, reports, {claimed.id: 0}), at_most=500)
+
+
+async def test_late_outcomes_touch_what_is_recorded(connection: RawConnection) -> None:
+    claimed = await many_rows.claimed(connection)
+    await connection.execute("UPDATE nodes SET state = 'left'")
+    await batches.take_over_orphans(connection)
+    reports = [report(claimed, recipient, DELIVERED) for recipient in claimed.recipients]
+    await assert_narrow(connection, lambda c: stored.record(c, reports), at_most=500)
+
+
+async def test_a_hand_back_touches_what_goes_back(connection: RawConnection) -> None:
+    claimed = await many_rows.claimed(connection)
+    ids = [recipient.delivery_id for recipient in claimed.recipients[50:]]
+    await assert_narrow(
+        connection, lambda c: batches.hand_back(c, claimed.id, claimed.claim, ids, unstarted=50), at_most=300
+    )
+
+
+async def test_a_takeover_touches_what_is_taken_over(connection: RawConnection) -> None:
+    await many_rows.claimed(connection)
+    await connection.execute("UPDATE nodes SET state = 'left'")
+    await assert_narrow(connection, batches.take_over_orphans, at_most=600)
+
+
+async def test_a_look_for_orphans_touches_what_is_out(connection: RawConnection) -> None:
+    await assert_narrow(connection, batches.take_over_orphans, at_most=20)
+
+
+async def test_windows_are_counted_from_batches_and_waiting_ones_up_to_the_limit(connection: RawConnection) -> None:
+    await assert_narrow(connection, release.nodes_capacity, at_most=0)
+    await assert_narrow(connection, lambda c: release.waiting(c, Lane.POSTS, count_to=1600), at_most=1600)
+
+
+async def test_making_batches_touches_what_is_released(connection: RawConnection, mailing_id: int) -> None:
+    await assert_narrow(
+        connection,
+        lambda c: release.make_batches(
+            c, Lane.POSTS, mailing_id, recipients=500, batch_size=100, publish_after_seconds=5
+        ),
+        at_most=1500,
+    )
+
+
+async def test_a_page_of_an_expansion_touches_its_members(connection: RawConnection, mailing_id: int) -> None:
+    await connection.execute(
+        "UPDATE mailings SET state = 'expanding', expanded_to_member_id = $1 WHERE id = $2", DELIVERIES // 2, mailing_id
+    )
+    await connection.execute("DELETE FROM deliveries WHERE mailing_id = $1 AND member_id > $2", mailing_id, 50_000)
+    await assert_narrow(
+        connection,
+        lambda c: mailings.expand_page(c, mailing_id, page_size=1000, expand_again_after_seconds=30),
+        at_most=2000,
+    )
+
+
+async def test_the_sweep_touches_what_is_out(connection: RawConnection) -> None:
+    await connection.execute("UPDATE batches SET publish_due_at = now() - interval '1 s' WHERE state = 'released'")
+    await assert_narrow(connection, lambda c: release.publish_due(c, Lane.POSTS), at_most=20)
+    await assert_narrow(connection, lambda c: release.count_released(c, Lane.POSTS), at_most=20)
+    ids = await release.publish_due(connection, Lane.POSTS)
+    await assert_narrow(connection, lambda c: release.mark_published(c, ids, again_after_seconds=30), at_most=60)
+
+
+async def test_looking_for_finished_mailings_touches_a_row_or_two_of_each(connection: RawConnection) -> None:
+    # At most the batches of running mailings, never their deliveries.
+    await assert_narrow(connection, mailings.finish, at_most=DELIVERIES // 100)
+
+
+async def test_reconciling_touches_what_is_out(connection: RawConnection) -> None:
+    claimed = await many_rows.claimed(connection)
+    lease = await connection.fetchval("SELECT holder FROM batches WHERE id = $1", claimed.id)
+    await assert_narrow(connection, lambda c: batches.claimed_by(c, lease), at_most=20)
+    await assert_narrow(connection, lambda c: batches.report_unstarted(c, {claimed.id: (claimed.claim, 5)}), at_most=5)
+
+
+async def test_a_renewal_touches_no_large_table(connection: RawConnection) -> None:
+    lease = await stored.new_lease(connection)
+    await assert_narrow(connection, lambda c: nodes.renew(c, lease, nodes.Vitals()), at_most=0)
+
+
+class _Kept(Exception):
+    """Ends a call once its statement is known."""
+
+
+class StatementKeeper:
+    """Stands in for a session and keeps the statement."""
+
+    async def exec(self, statement: Any) -> Any:
+        compiled = statement.compile(
+            dialect=postgresql.dialect(),  # type: ignore[no-untyped-call]
+            compile_kwargs={"literal_binds": True},
+        )
+        raise _Kept(str(compiled))
+
+
+@pytest.mark.parametrize("after_key", ["", "member-5", "member-99999@example.com"])
+async def test_a_page_of_deliveries_touches_itself(connection: RawConnection, mailing_id: int, after_key: str) -> None:
+    with pytest.raises(_Kept) as kept:
+        await deliveries.page(cast("AsyncSession", StatementKeeper()), mailing_id, after_key=after_key, limit=100)
+    look = await many_rows.explain(connection, str(kept.value), ())
+    assert not look.has_seq_scan
+    assert look.touched.get("deliveries", 0) <= 100

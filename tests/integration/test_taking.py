@@ -1,0 +1,287 @@
+"""A node and its batches: taken while there is room, handed back whatever interrupts, forgotten when taken over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any, cast
+
+import pytest
+
+from services.outbound_sender.backlog import Backlog, Job
+from services.outbound_sender.limits import Limiter
+from services.outbound_sender.rendering import Renderer
+from services.outbound_sender.taking import Taker
+from shared.broker.consumer import Received
+from shared.broker.publisher import Publisher
+from shared.contracts.base import Payload
+from shared.contracts.commands import SendBatch
+from shared.contracts.topology import Lane
+from shared.store import mailings
+from shared.store.engine import Database, RawConnection
+from shared.store.mailings import MailingContent
+from shared.store.nodes import Lease
+from tests.fakes.waiting import until
+from tests.integration import stored
+from tests.integration.stored import DELIVERED
+
+
+class FakeMessage:
+    """The broker's message: counts how often it is acknowledged."""
+
+    def __init__(self) -> None:
+        self.acknowledged = 0
+
+    async def ack(self) -> None:
+        self.acknowledged += 1
+
+
+class FakePublisher(Publisher):
+    """Keeps what is published."""
+
+    def __init__(self) -> None:
+        super().__init__("amqp://nowhere.invalid/", name="fake")
+        self.published: list[Payload] = []
+
+    async def publish(self, _queue: str, payload: Payload) -> None:
+        self.published.append(payload)
+
+
+class Node:
+    """A taker with a lease and a capacity that a test sets."""
+
+    def __init__(self, database: Database, lease: Lease) -> None:
+        self.database = database
+        self.lease: Lease | None = lease
+        self.capacity = 1000.0
+        self.wants_work = False
+        self.may_load = asyncio.Event()
+        self.may_load.set()
+        self.backlog = Backlog(lambda _address: "relay")
+        self.publisher = FakePublisher()
+        self.limiter = Limiter()
+        self.taker = Taker(
+            database,
+            self.publisher,
+            Renderer(self._load),
+            self.backlog,
+            lease=lambda: self.lease,
+            capacity_per_second=lambda: self.capacity,
+            on_room=self._on_room,
+        )
+
+    def _on_room(self, has_room: bool) -> None:
+        self.wants_work = has_room
+
+    async def _load(self, mailing_id: int) -> MailingContent:
+        await self.may_load.wait()
+        async with self.database.raw() as connection:
+            content = await mailings.content(connection, mailing_id)
+        assert content is not None
+        return content
+
+    async def take(self, batch_id: int, message: FakeMessage | None = None) -> FakeMessage:
+        message = message or FakeMessage()
+        await self.taker.take(Received(SendBatch(batch_id), cast("Any", message)), Lane.POSTS)
+        return message
+
+    async def jobs(self) -> list[Job]:
+        return [await self.backlog.next(None) for _ in range(len(self.backlog))]
+
+
+@pytest.fixture
+async def connection(database_url: str) -> AsyncIterator[RawConnection]:
+    async with stored.connected(database_url) as connection:
+        await stored.empty(connection)
+        yield connection
+        await stored.assert_consistent(connection)
+
+
+@pytest.fixture
+async def node(database_url: str, connection: RawConnection) -> AsyncIterator[Node]:
+    database = Database(database_url, name="test", pool_size=3)
+    yield Node(database, await stored.new_lease(connection))
+    await database.close()
+
+
+async def released(connection: RawConnection, size: int) -> int:
+    (batch_id,) = await stored.release_all(connection, await stored.new_mailing(connection, size), batch_size=size)
+    return batch_id
+
+
+async def claimed_rows(connection: RawConnection) -> int:
+    return int(await connection.fetchval("SELECT count(*) FROM batches WHERE state = 'claimed'"))
+
+
+async def is_claimed(connection: RawConnection) -> bool:
+    return await claimed_rows(connection) > 0
+
+
+async def test_a_taken_batch_is_acknowledged_once_nothing_of_it_is_unstarted(
+    connection: RawConnection, node: Node
+) -> None:
+    message = await node.take(await released(connection, 3))
+    jobs = await node.jobs()
+    assert (node.taker.unstarted, node.taker.open, message.acknowledged) == (3, 3, 0)
+    for job in jobs:
+        assert node.taker.holds(job)
+        node.taker.started(job)
+    await node.taker.settle()
+    assert (node.taker.unstarted, node.taker.open, message.acknowledged) == (0, 3, 1)
+
+
+async def test_a_message_without_a_batch_to_be_had_is_acknowledged_and_forgotten(
+    connection: RawConnection, node: Node
+) -> None:
+    batch_id = await released(connection, 3)
+    await stored.claim(connection, batch_id, await stored.new_lease(connection))
+    for gone in (batch_id, 4711):
+        assert (await node.take(gone)).acknowledged == 1
+    assert len(node.backlog) == 0
+
+
+async def test_a_second_copy_of_a_message_takes_nothing_twice(connection: RawConnection, node: Node) -> None:
+    batch_id = await released(connection, 3)
+    await asyncio.gather(*(node.take(batch_id) for _ in range(3)))
+    assert len(node.backlog) == node.taker.open == 3
+
+
+async def test_without_room_the_message_is_published_anew_and_acknowledged(
+    connection: RawConnection, node: Node
+) -> None:
+    node.capacity, node.wants_work = 0.0, True
+    batch_id = await released(connection, 3)
+    message = await node.take(batch_id)
+    assert (message.acknowledged, node.publisher.published, node.wants_work) == (1, [SendBatch(batch_id)], False)
+    assert (await stored.batch_row(connection, batch_id)).state == "released"
+
+
+async def test_a_node_claims_no_more_than_it_may_start_soon(connection: RawConnection, node: Node) -> None:
+    node.capacity = 2.0
+    await node.take(await released(connection, 50))
+    assert len(node.backlog) == 4
+    assert not node.wants_work
+
+
+@pytest.mark.parametrize("how", ["sending off", "drain"])
+async def test_what_was_claimed_while_the_node_was_stopped_goes_back(
+    connection: RawConnection, node: Node, how: str
+) -> None:
+    """The stop comes between the claim and the compiled content: nothing may stay claimed and unsent."""
+    node.may_load.clear()
+    taking = asyncio.create_task(node.take(await released(connection, 5)))
+    await until(partial(is_claimed, connection))
+    node.capacity = 0.0
+    node.taker.hand_back_all()
+    node.may_load.set()
+    message = await taking
+    # As the slots do, which may start nothing; or as the drain does.
+    if how == "drain":
+        node.taker.hand_back_all()
+    else:
+        for job in await node.jobs():
+            node.taker.hand_back([job])
+    await node.taker.settle()
+    assert await claimed_rows(connection) == 0
+    assert (node.taker.unstarted, node.taker.open, message.acknowledged) == (0, 0, 1)
+    rows = await connection.fetch("SELECT DISTINCT batch_id, attempt, deaths FROM outstanding")
+    assert [tuple(row) for row in rows] == [(None, 1, 0)]
+
+
+async def test_a_claim_whose_answer_never_came_is_handed_back_even_while_sending_is_off(
+    connection: RawConnection, node: Node
+) -> None:
+    batch_id = await released(connection, 5)
+    assert node.lease is not None
+    await stored.claim(connection, batch_id, node.lease)
+    node.capacity = 0.0
+    await node.taker._reconcile()
+    assert (await stored.batch_row(connection, batch_id)).state == "closed"
+
+
+async def test_what_is_held_is_not_taken_for_lost(connection: RawConnection, node: Node) -> None:
+    await node.take(await released(connection, 5))
+    await node.taker._reconcile()
+    assert await claimed_rows(connection) == 1
+
+
+async def test_after_a_takeover_nothing_of_the_old_claims_may_start(connection: RawConnection, node: Node) -> None:
+    message = await node.take(await released(connection, 5))
+    in_slot = await node.backlog.next(None)
+    in_flight = await node.backlog.next(None)
+    node.taker.started(in_flight)
+    assert node.lease is not None
+    await stored.lose(connection, node.lease)
+    node.taker.forget_all()
+    node.lease = await stored.new_lease(connection)
+    assert len(node.backlog) == node.taker.unstarted == node.taker.open == 0
+    assert not node.taker.holds(in_slot)
+    # The slots come to an end with what they had.
+    node.taker.hand_back([in_slot])
+    await stored.record(connection, [stored.report(in_flight.held.batch, in_flight.recipient, DELIVERED)])
+    node.taker.ended(in_flight)
+    await node.taker.settle()
+    assert message.acknowledged == 1
+    assert await stored.states(connection, in_flight.held.batch.mailing_id) == {"delivered": 1, "open": 4}
+    # And the node works on.
+    await node.take(await released(connection, 3))
+    assert all(node.taker.holds(job) for job in await node.jobs())
+
+
+async def test_a_claim_that_was_taken_over_before_its_content_came_is_let_go(
+    connection: RawConnection, node: Node
+) -> None:
+    node.may_load.clear()
+    taking = asyncio.create_task(node.take(await released(connection, 5)))
+    await until(partial(is_claimed, connection))
+    assert node.lease is not None
+    await stored.lose(connection, node.lease)
+    node.taker.forget_all()
+    node.lease = await stored.new_lease(connection)
+    node.may_load.set()
+    message = await taking
+    assert (len(node.backlog), node.taker.open, message.acknowledged) == (0, 0, 1)
+
+
+async def test_a_thousand_jobs_go_back_batch_by_batch(connection: RawConnection, node: Node) -> None:
+    for _ in range(5):
+        await node.take(await released(connection, 200))
+    jobs = await node.jobs()
+    for job in jobs:
+        node.taker.hand_back([job])
+    assert len(node.taker._tasks) == 1
+    await node.taker.settle()
+    assert await claimed_rows(connection) == 0
+    assert await connection.fetchval("SELECT count(*) FROM outstanding WHERE batch_id IS NULL") == 1000
+
+
+async def test_a_cancelled_second_copy_that_was_not_started_is_never_sent(
+    connection: RawConnection, node: Node
+) -> None:
+    dead = await stored.new_lease(connection)
+    theirs = await stored.claimed_mailing(connection, 3, dead)
+    await stored.lose(connection, dead)
+    (batch_id,) = await stored.release_all(connection, theirs.mailing_id)
+    await node.take(batch_id)
+    late = await stored.record(connection, [stored.report(theirs, theirs.recipients[0], DELIVERED)])
+    for cancelled_batch, ids in late.to_cancel.items():
+        node.taker.cancel(cancelled_batch, ids)
+    await node.taker.settle()
+    assert [job.recipient.delivery_id for job in await node.jobs()] == [
+        recipient.delivery_id for recipient in theirs.recipients[1:]
+    ]
+    assert await connection.fetchval("SELECT count(*) FROM outstanding") == 2
+
+
+async def test_rows_learn_how_much_is_unstarted(connection: RawConnection, node: Node) -> None:
+    batch_id = await released(connection, 4)
+    await node.take(batch_id)
+    jobs = await node.jobs()
+    for job in jobs[:3]:
+        node.taker.started(job)
+    await node.taker._report_unstarted()
+    assert (await stored.batch_row(connection, batch_id)).unstarted == 1
+    node.taker.started(jobs[3])
+    await node.taker._report_unstarted()
+    assert (await stored.batch_row(connection, batch_id)).unstarted == 0

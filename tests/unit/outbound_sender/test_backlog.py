@@ -1,0 +1,130 @@
+"""The backlog: lanes in order, destinations together, nobody forgotten who waits."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from uuid import UUID
+
+from services.outbound_sender.backlog import Backlog, HeldBatch, Job
+from services.outbound_sender.rendering import WireContent
+from shared.contracts.topology import Lane
+from shared.core.address import Address
+from shared.store.batches import ClaimedBatch, Recipient
+
+
+def backlog() -> Backlog:
+    return Backlog(lambda address: address.ascii_domain)
+
+
+def held(batch_id: int, lane: Lane, addresses: list[str], acknowledged: list[int] | None = None) -> HeldBatch:
+    batch = ClaimedBatch(
+        id=batch_id,
+        claim=UUID(int=batch_id),
+        mailing_id=1,
+        mailing_created_at=datetime(2026, 1, 1, tzinfo=UTC),
+        lane=lane,
+        recipients=tuple(Recipient(number, 1, 1, address) for number, address in enumerate(addresses, start=1)),
+        handed_back=0,
+    )
+    ids = {recipient.delivery_id for recipient in batch.recipients}
+    return HeldBatch(
+        batch,
+        WireContent(b"\r\n.\r\n", has_8bit=False, return_domain="example.org"),
+        claimed_at_seconds=0,
+        on_all_started=lambda: (acknowledged if acknowledged is not None else []).append(batch_id),
+        unstarted=set(ids),
+        open=set(ids),
+    )
+
+
+def jobs(batch_id: int, lane: Lane, *addresses: str) -> list[Job]:
+    of_batch = held(batch_id, lane, list(addresses))
+    return [Job(of_batch, recipient, Address.parse(recipient.address)) for recipient in of_batch.batch.recipients]
+
+
+async def test_express_goes_before_posts_and_posts_before_bulk() -> None:
+    waiting = backlog()
+    for number, lane in enumerate([Lane.BULK, Lane.POSTS, Lane.EXPRESS], start=1):
+        waiting.add(jobs(number, lane, "a@example.com"))
+    assert [(await waiting.next(None)).held.id for _ in range(3)] == [3, 2, 1]
+    assert len(waiting) == 0
+
+
+async def test_who_has_a_connection_gets_the_next_recipient_there() -> None:
+    waiting = backlog()
+    waiting.add(jobs(1, Lane.POSTS, "a@one.example", "b@two.example", "c@one.example", "d@two.example"))
+    first = await waiting.next("two.example")
+    second = await waiting.next("two.example")
+    third = await waiting.next("two.example")
+    assert [job.address.local for job in (first, second, third)] == ["b", "d", "a"]
+
+
+async def test_a_kept_connection_does_not_hold_up_a_more_urgent_lane() -> None:
+    waiting = backlog()
+    waiting.add(jobs(1, Lane.BULK, "a@one.example"))
+    waiting.add(jobs(2, Lane.EXPRESS, "b@two.example"))
+    assert (await waiting.next("one.example")).held.id == 2
+
+
+async def test_every_job_wakes_one_who_waits() -> None:
+    waiting = backlog()
+    slots = [asyncio.create_task(waiting.next(None)) for _ in range(5)]
+    await asyncio.sleep(0)
+    waiting.add(jobs(1, Lane.POSTS, *(f"{n}@example.com" for n in range(3))))
+    done, pending = await asyncio.wait(slots, timeout=0.05)
+    assert len(done) == 3
+    waiting.add(jobs(2, Lane.POSTS, "4@example.com", "5@example.com"))
+    async with asyncio.timeout(5):
+        await asyncio.gather(*pending)
+
+
+async def test_who_is_woken_and_cancelled_passes_the_job_on() -> None:
+    waiting = backlog()
+    first, second = (asyncio.create_task(waiting.next(None)) for _ in range(2))
+    await asyncio.sleep(0)
+    waiting.add(jobs(1, Lane.POSTS, "a@example.com"))
+    first.cancel()
+    async with asyncio.timeout(5):
+        assert (await second).held.id == 1
+    assert first.cancelled()
+    assert len(waiting) == 0
+
+
+async def test_a_job_that_another_slot_took_first_leaves_the_woken_one_waiting() -> None:
+    waiting = backlog()
+    woken = asyncio.create_task(waiting.next(None))
+    await asyncio.sleep(0)
+    waiting.add(jobs(1, Lane.POSTS, "a@example.com"))
+    assert (await waiting.next(None)).held.id == 1
+    waiting.add(jobs(2, Lane.POSTS, "b@example.com"))
+    async with asyncio.timeout(5):
+        assert (await woken).held.id == 2
+
+
+async def test_what_is_removed_is_not_given_out() -> None:
+    waiting = backlog()
+    waiting.add(jobs(1, Lane.POSTS, "a@one.example", "b@two.example"))
+    waiting.add(jobs(2, Lane.BULK, "c@one.example"))
+    removed = waiting.remove(lambda job: job.address.ascii_domain == "one.example")
+    assert sorted(job.address.local for job in removed) == ["a", "c"]
+    assert len(waiting) == 1
+    assert (await waiting.next("one.example")).address.local == "b"
+
+
+def test_the_brokers_message_is_acknowledged_once_when_nothing_is_unstarted() -> None:
+    acknowledged: list[int] = []
+    batch = held(7, Lane.POSTS, ["a@example.com", "b@example.com"], acknowledged)
+    batch.leave_unstarted(1)
+    assert acknowledged == []
+    batch.leave_unstarted(2)
+    batch.leave_unstarted(2)
+    assert acknowledged == [7]
+
+
+def test_a_batch_that_was_forgotten_is_not_acknowledged_again() -> None:
+    acknowledged: list[int] = []
+    batch = held(7, Lane.POSTS, ["a@example.com"], acknowledged)
+    batch.unstarted.clear()
+    batch.leave_unstarted(1)
+    assert acknowledged == []
