@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from shared.core.address import Address
 from shared.runtime.settings import NodeSettings
 
 
@@ -20,3 +21,10 @@ class SchedulerSettings(NodeSettings):
     republish_after_seconds: float = Field(default=30.0, gt=0)
     #: Nodes that left so long ago are forgotten, unless somebody configured them.
     forget_nodes_after_seconds: float = Field(default=86_400.0, gt=0)
+
+    @field_validator("operator_address")
+    @classmethod
+    def _is_an_address(cls, address: str | None) -> str | None:
+        if address is not None:
+            Address.parse(address)
+        return address

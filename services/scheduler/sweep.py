@@ -23,7 +23,7 @@ SWEEPS_BETWEEN_CLEANINGS = 60
 
 
 class Sweep:
-    """Looks for rows whose work is due. It never holds a lock while it publishes: mark, commit, publish."""
+    """Looks for rows whose work is due. It holds no lock while it publishes, and marks what RabbitMQ confirmed."""
 
     def __init__(
         self,
@@ -60,14 +60,18 @@ class Sweep:
                 _log.info("mailing finished", mailing=mailing_id)
 
     async def _publish_messages(self) -> None:
-        async with self._database.raw_transaction() as connection:
-            due = await messages.publish_again(connection, after_seconds=self._republish_after_seconds)
+        async with self._database.raw() as connection:
+            due = await messages.publish_due(connection)
         await self._publisher.publish_all(TaskQueue.TASKS.value, [MailReceived(str(message)) for message in due])
+        async with self._database.raw() as connection:
+            await messages.mark_published(connection, due, again_after_seconds=self._republish_after_seconds)
 
     async def _publish_expansions(self) -> None:
-        async with self._database.raw_transaction() as connection:
-            due = await mailings.expand_again(connection, after_seconds=self._republish_after_seconds)
+        async with self._database.raw() as connection:
+            due = await mailings.expand_due(connection)
         await self._publisher.publish_all(TaskQueue.TASKS.value, [ExpandMailing(mailing_id) for mailing_id in due])
+        async with self._database.raw() as connection:
+            await mailings.mark_expansion_published(connection, due, again_after_seconds=self._republish_after_seconds)
 
     async def _publish_batches(self) -> None:
         for lane in Lane:

@@ -250,19 +250,27 @@ async def add_recipient(connection: RawConnection, mailing_id: int, *, email: st
     )
 
 
-async def expand_again(connection: RawConnection, *, after_seconds: float, limit: int = 100) -> Sequence[int]:
-    """Mailings whose expansion stands still; each is due again after `after_seconds`."""
+async def expand_due(connection: RawConnection, *, limit: int = 100) -> Sequence[int]:
+    """Mailings whose expansion was never published, or stands still."""
     rows = await connection.fetch(
-        """
-        UPDATE mailings SET expand_due_at = now() + make_interval(secs => $1)
-        WHERE id IN (SELECT id FROM mailings WHERE state = 'expanding' AND expand_due_at < now() ORDER BY id LIMIT $2
-                     FOR NO KEY UPDATE SKIP LOCKED)
-        RETURNING id
-        """,
-        after_seconds,
-        limit,
+        "SELECT id FROM mailings WHERE state = 'expanding' AND expand_due_at < now() ORDER BY id LIMIT $1", limit
     )
     return [row["id"] for row in rows]
+
+
+async def mark_expansion_published(
+    connection: RawConnection, mailing_ids: Sequence[int], *, again_after_seconds: float
+) -> None:
+    """RabbitMQ has these; those that stand still are due again after so long."""
+    await connection.execute(
+        """
+        UPDATE mailings SET expand_due_at = now() + make_interval(secs => $2)
+        WHERE id IN (SELECT id FROM mailings WHERE id = ANY($1) AND state = 'expanding'
+                     ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
+        """,
+        mailing_ids,
+        again_after_seconds,
+    )
 
 
 async def finish(connection: RawConnection) -> Sequence[int]:

@@ -216,19 +216,24 @@ async def mark_handled(connection: RawConnection, message_id: UUID) -> None:
     await connection.execute("UPDATE messages SET publish_due_at = NULL WHERE id = $1", message_id)
 
 
-async def publish_again(connection: RawConnection, *, after_seconds: float, limit: int = 500) -> Sequence[UUID]:
-    """Messages whose `MailReceived` is due (again); each is due again after `after_seconds`."""
+async def publish_due(connection: RawConnection, *, limit: int = 500) -> Sequence[UUID]:
+    """Messages whose `MailReceived` is due: never published, or published and not handled for too long."""
     rows = await connection.fetch(
-        """
-        UPDATE messages SET publish_due_at = now() + make_interval(secs => $1)
-        WHERE id IN (SELECT id FROM messages WHERE publish_due_at < now() ORDER BY publish_due_at LIMIT $2
-                     FOR UPDATE SKIP LOCKED)
-        RETURNING id
-        """,
-        after_seconds,
-        limit,
+        "SELECT id FROM messages WHERE publish_due_at < now() ORDER BY publish_due_at LIMIT $1", limit
     )
     return [row["id"] for row in rows]
+
+
+async def mark_published(connection: RawConnection, message_ids: Sequence[UUID], *, again_after_seconds: float) -> None:
+    """RabbitMQ has these; those that nobody handles are due again after so long."""
+    await connection.execute(
+        """
+        UPDATE messages SET publish_due_at = now() + make_interval(secs => $2)
+        WHERE id IN (SELECT id FROM messages WHERE id = ANY($1) AND publish_due_at IS NOT NULL FOR UPDATE SKIP LOCKED)
+        """,
+        message_ids,
+        again_after_seconds,
+    )
 
 
 async def forget_fingerprints(connection: RawConnection) -> None:

@@ -117,7 +117,7 @@ async def mark_published(connection: RawConnection, batch_ids: Sequence[int], *,
         """
         UPDATE batches
         SET publishes = publishes + 1,
-            publish_due_at = now() + make_interval(secs => $2 * power(2, least(publishes, 10)))
+            publish_due_at = now() + make_interval(secs => $2 * power(2, least(publishes, 4)))
         WHERE id IN (SELECT id FROM batches WHERE id = ANY($1) AND state = 'released' ORDER BY id FOR NO KEY UPDATE)
         """,
         batch_ids,

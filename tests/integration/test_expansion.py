@@ -235,10 +235,11 @@ async def test_the_months_partitions_are_made_by_whoever_comes_first(
 
 async def test_an_expansion_that_stands_still_is_due_again(connection: RawConnection) -> None:
     mailing_id = await stored.new_mailing(connection, 5, expand=False)
-    assert await mailings.expand_again(connection, after_seconds=30) == []
+    assert await mailings.expand_due(connection) == []
     await connection.execute("UPDATE mailings SET expand_due_at = now() - interval '1 s'")
-    assert await mailings.expand_again(connection, after_seconds=30) == [mailing_id]
-    assert await mailings.expand_again(connection, after_seconds=30) == []
+    assert await mailings.expand_due(connection) == [mailing_id]
+    await mailings.mark_expansion_published(connection, [mailing_id], again_after_seconds=30)
+    assert await mailings.expand_due(connection) == []
     await stored.expand_all(connection, mailing_id)
     await connection.execute("UPDATE mailings SET expand_due_at = now() - interval '1 s'")
-    assert await mailings.expand_again(connection, after_seconds=30) == [], "it is expanded"
+    assert await mailings.expand_due(connection) == [], "it is expanded"

@@ -71,7 +71,7 @@ async def test_a_handled_message_is_left_alone(connection: RawConnection) -> Non
     async with connection.transaction():
         assert await messages.take(connection, message.id) is None
         assert await messages.take(connection, UUID(int=1)) is None
-    assert await messages.publish_again(connection, after_seconds=30) == []
+    assert await messages.publish_due(connection) == []
 
 
 async def test_only_undecided_targets_are_taken(connection: RawConnection) -> None:
@@ -85,12 +85,13 @@ async def test_only_undecided_targets_are_taken(connection: RawConnection) -> No
 async def test_a_message_that_nobody_announced_is_published_by_the_sweep(connection: RawConnection) -> None:
     message = stored.new_message(TARGET)
     await messages.store(connection, message, sweep_after_seconds=5)
-    assert await messages.publish_again(connection, after_seconds=30) == []
+    assert await messages.publish_due(connection) == []
     await connection.execute("UPDATE messages SET publish_due_at = publish_due_at - interval '6 s'")
-    assert await messages.publish_again(connection, after_seconds=30) == [message.id]
-    assert await messages.publish_again(connection, after_seconds=30) == [], "it is due again in 30 seconds"
+    assert await messages.publish_due(connection) == [message.id]
+    await messages.mark_published(connection, [message.id], again_after_seconds=30)
+    assert await messages.publish_due(connection) == [], "it is due again in 30 seconds"
     await connection.execute("UPDATE messages SET publish_due_at = publish_due_at - interval '31 s'")
-    assert await messages.publish_again(connection, after_seconds=30) == [message.id]
+    assert await messages.publish_due(connection) == [message.id]
 
 
 async def test_the_same_post_within_seven_days_is_a_duplicate_and_afterwards_is_not(
