@@ -4,6 +4,7 @@ committed before it does anything else."""
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from random import random
@@ -178,7 +179,7 @@ class Pipeline:
         def may_start() -> bool:
             return self._may_send() and self._taker.holds(job)
 
-        began_seconds = asyncio.get_running_loop().time()
+        began_seconds = time.monotonic()
         if isinstance(job.held.content, Outcome):
             await self._end_without_sending(job, job.held.content)
             return
@@ -197,10 +198,10 @@ class Pipeline:
         self._taker.started(job)
         self.started += 1
         outcome, retry_seconds = await self._transact(job, job.held.content, kept)
-        sent_seconds, is_ours = asyncio.get_running_loop().time(), self._taker.holds(job)
+        sent_seconds, is_ours = time.monotonic(), self._taker.holds(job)
         await self._commit(job, outcome, retry_seconds)
         if is_ours:
-            commit_seconds = min(asyncio.get_running_loop().time() - sent_seconds, MAX_COMMIT_SECONDS)
+            commit_seconds = min(time.monotonic() - sent_seconds, MAX_COMMIT_SECONDS)
             self._measure(sent_seconds - began_seconds + commit_seconds)
 
     async def _connect(self, job: Job, kept: _Kept) -> Outcome | None:

@@ -10,6 +10,8 @@ MIN_BATCH_SIZE = 5
 MAX_BATCHES_A_STEP = 25
 #: A batch is at most this part of what remains for one node, so that every node gets some of a small mailing too.
 PARTS_A_NODE = 8
+#: A batch is at most this part of a node's share of the window, so that the next is released before all are started.
+BATCHES_A_WINDOW = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,11 @@ def portions(demands: Sequence[Demand], *, window: int, nodes: int) -> Sequence[
     for demand in demands:
         at_least = 1 if demand.unstarted == 0 else 0
         recipients = min(demand.waiting, max(at_least, share - demand.unstarted))
-        size = batch_size(demand.waiting, nodes)
+        size = min(batch_size(demand.waiting, nodes), max(MIN_BATCH_SIZE, share // (BATCHES_A_WINDOW * max(1, nodes))))
         recipients = min(recipients, size * batches_left)
+        if demand.unstarted and recipients < demand.waiting:
+            # Whole batches: a window that opens bit by bit would make batches of bits, each as dear as a whole one.
+            recipients -= recipients % size
         if recipients > 0:
             released.append(Portion(demand.mailing_id, recipients, size))
             batches_left -= -(-recipients // size)

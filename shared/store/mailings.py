@@ -167,12 +167,13 @@ async def expand_page(
 ) -> ExpandedPage | None:
     """Make the deliveries of the next `page_size` members, in the caller's transaction.
 
-    `None` when there is nothing to do, or somebody else is at it. Suppressed addresses get a delivery that has ended.
+    `None` when there is nothing to do; two at once take page after page in turn. Suppressed addresses get a delivery
+    that has ended.
     """
     mailing = await connection.fetchrow(
         """
         SELECT lane, list_id, expanded_to_member_id FROM mailings
-        WHERE id = $1 AND state = 'expanding' FOR NO KEY UPDATE SKIP LOCKED
+        WHERE id = $1 AND state = 'expanding' FOR NO KEY UPDATE
         """,
         mailing_id,
     )

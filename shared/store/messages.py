@@ -149,11 +149,11 @@ class Waiting:
 
 
 async def take(connection: RawConnection, message_id: UUID) -> Waiting | None:
-    """The message, locked until the transaction ends; `None` when it is handled, unknown, or in other hands now."""
+    """The message, locked until the transaction ends; `None` when it is handled or unknown."""
     row = await connection.fetchrow(
         """
         SELECT id, envelope_sender, subject, fingerprint FROM messages
-        WHERE id = $1 AND publish_due_at IS NOT NULL FOR UPDATE SKIP LOCKED
+        WHERE id = $1 AND publish_due_at IS NOT NULL FOR UPDATE
         """,
         message_id,
     )

@@ -96,11 +96,14 @@ async def test_two_schedulers_at_one_mailing_make_every_delivery_once(
     assert await counted(connection, mailing_id) == ("running", 100, 0)
 
 
-async def test_a_page_in_other_hands_is_left_to_them(connection: RawConnection, database_url: str) -> None:
-    mailing_id = await stored.new_mailing(connection, 5, expand=False)
-    async with stored.connected(database_url) as other, other.transaction():
-        assert await mailings.expand_page(other, mailing_id, page_size=3, expand_again_after_seconds=30) is not None
-        assert await expand_page(connection, mailing_id, 3) is None
+async def test_a_page_waits_for_the_one_before_it(connection: RawConnection, database_url: str) -> None:
+    mailing_id = await stored.new_mailing(connection, 6, expand=False)
+    async with stored.connected(database_url) as other:
+        async with other.transaction():
+            assert await mailings.expand_page(other, mailing_id, page_size=3, expand_again_after_seconds=30) is not None
+            next_page = asyncio.create_task(expand_page(connection, mailing_id, 3))
+        assert await next_page is not None
+    assert len(await recipients(connection, mailing_id)) == 6
 
 
 async def test_only_who_is_subscribed_and_wants_mail_gets_a_delivery(connection: RawConnection) -> None:

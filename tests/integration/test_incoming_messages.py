@@ -54,14 +54,14 @@ async def test_a_message_is_stored_whole_or_not_at_all(connection: RawConnection
     assert await connection.fetchval("SELECT count(*) FROM messages") == 0
 
 
-async def test_a_message_is_in_one_schedulers_hands(connection: RawConnection, database_url: str) -> None:
+async def test_a_message_whose_row_is_locked_is_waited_for(connection: RawConnection, database_url: str) -> None:
     message = stored.new_message(TARGET)
     await messages.store(connection, message)
-    async with stored.connected(database_url) as other, other.transaction():
-        assert await messages.take(other, message.id) is not None
-        async with connection.transaction():
-            assert await messages.take(connection, message.id) is None
-    assert (await waiting_of(connection, message)).targets == (TARGET,)
+    async with stored.connected(database_url) as sweep:
+        async with sweep.transaction():
+            await messages.mark_published(sweep, [message.id], again_after_seconds=30)
+            taken = asyncio.create_task(waiting_of(connection, message))
+        assert (await taken).targets == (TARGET,)
 
 
 async def test_a_handled_message_is_left_alone(connection: RawConnection) -> None:

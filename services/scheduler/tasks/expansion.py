@@ -28,7 +28,7 @@ class Expand:
     on_page: Callable[[], None]
 
     async def __call__(self, command: ExpandMailing) -> None:
-        """Return when every delivery is made, or when another scheduler is at it."""
+        """Return when every delivery is made; another scheduler at the same takes page after page in turn."""
         while True:
             page = await until_available(lambda: self._page(command.mailing_id), doing="expansion")
             if page is None:

@@ -76,3 +76,19 @@ def test_nothing_is_released_for_a_mailing_whose_share_is_out() -> None:
 def test_without_capacity_one_recipient_of_each_mailing_is_out() -> None:
     released = portions([Demand(1, 100, 0), Demand(2, 100, 1), Demand(3, 100, 0)], window=0, nodes=0)
     assert [(portion.mailing_id, portion.recipients) for portion in released] == [(1, 1), (3, 1)]
+
+
+@given(_demands, _windows, _nodes)
+def test_what_is_added_to_a_mailing_that_is_out_comes_in_whole_batches_or_is_the_rest(
+    demands: list[Demand], window: int, nodes: int
+) -> None:
+    by_mailing = {demand.mailing_id: demand for demand in demands}
+    for portion in portions(demands, window=window, nodes=nodes):
+        demand = by_mailing[portion.mailing_id]
+        if demand.unstarted and portion.recipients < demand.waiting:
+            assert portion.recipients % portion.batch_size == 0
+
+
+def test_a_small_window_has_small_batches_so_that_it_never_runs_dry() -> None:
+    (released,) = portions([Demand(1, 1_000_000, 15)], window=40, nodes=1)
+    assert (released.batch_size, released.recipients) == (20, 20)

@@ -103,7 +103,7 @@ async def test_two_posts_without_message_id_are_told_apart_by_their_headers() ->
         ),
         (POST, TO_NEWS, "ann@example.org", "550 5.7.1 Only moderators may post to news@lists.test"),
         (POST, TO_DEV, "", "550 5.7.1 A message with the null sender"),
-        (b"Auto-Submitted: auto-replied (vacation)\r\n" + POST, TO_DEV, "ann@example.org", "550 5.7.1 The message was"),
+        (b"Auto-Submitted: auto-replied (vacation)\r\n" + POST, TO_DEV, "ann@example.org", "550 5.7.1 The message is"),
         (b"Precedence: Bulk\r\n" + POST, TO_DEV, "ann@example.org", "550 5.7.1 The message was sent automatically"),
         (b"List-Id: Dev <DEV.lists.test>\r\n" + POST, TO_DEV, "ann@example.org", "550 5.7.1 The message has"),
         (b"List-Post: <mailto:dev@lists.test>\r\n" + POST, TO_DEV, "ann@example.org", "550 5.7.1 The message has"),

@@ -1,0 +1,88 @@
+"""What the bench writes into Listfleet's database before a mailing, and reads from it afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from uuid import UUID
+
+from shared.core.membership import DeliveryMode, MemberRole, MemberStatus, PostingPolicy
+from shared.store import lists, members, nodes
+from shared.store.engine import Database, fetch_one
+from shared.store.members import NewMember
+
+DOMAIN = "bench.test"
+_IMPORT_ROWS = 10_000
+#: A deferred recipient is tried again only after minutes: a mailing that is not finished by then failed.
+_FINISH_TIMEOUT_SECONDS = 60
+_IS_FINISHED = "SELECT state = 'finished' FROM mailings WHERE message_id = $1"
+
+
+async def limit_connections(url: str, connections: int) -> None:
+    """For every node, as `/api/v1/node-defaults` would."""
+    database = Database(url, name="bench")
+    async with database.transaction() as session:
+        await nodes.configure(session, nodes.DEFAULTS, {"max_connections": connections})
+    await database.close()
+
+
+async def make_list(url: str, name: str, recipients: int) -> None:
+    database = Database(url, name="bench")
+    async with database.transaction() as session:
+        made = await lists.add(
+            session,
+            name=name,
+            domain=DOMAIN,
+            display_name="",
+            description="",
+            posting_policy=PostingPolicy.ANYONE,
+        )
+    if made is None:
+        raise ValueError(f"there is a list {name} already")
+    for first in range(0, recipients, _IMPORT_ROWS):
+        addresses = [f"member-{n}@members.test" for n in range(first, min(first + _IMPORT_ROWS, recipients))]
+        async with database.raw_transaction() as connection:
+            await members.import_rows(connection, made.id, [_member(address) for address in addresses])
+    await database.close()
+
+
+def _member(address: str) -> NewMember:
+    return NewMember(
+        email=address,
+        email_key=address,
+        display_name="",
+        status=MemberStatus.SUBSCRIBED,
+        delivery_mode=DeliveryMode.MAIL,
+        role=MemberRole.MEMBER,
+        fields_json="{}",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """When a mailing's rows were written, as `time.time` counts."""
+
+    made_at: float
+    first_released_at: float
+    last_released_at: float
+    first_claimed_at: float
+
+
+async def moments_of(url: str, message_id: UUID) -> Moments:
+    """Returned once the mailing is finished, so that all its outcomes are committed."""
+    database = Database(url, name="bench")
+    async with database.raw() as connection:
+        async with asyncio.timeout(_FINISH_TIMEOUT_SECONDS):
+            while not await connection.fetchval(_IS_FINISHED, message_id):  # noqa: ASYNC110 - rows give no sign
+                await asyncio.sleep(0.1)
+        row = await fetch_one(
+            connection,
+            """
+            SELECT extract(epoch FROM m.created_at)::float, extract(epoch FROM min(b.released_at))::float,
+                   extract(epoch FROM max(b.released_at))::float, extract(epoch FROM min(b.claimed_at))::float
+            FROM mailings m JOIN batches b ON b.mailing_id = m.id WHERE m.message_id = $1 GROUP BY m.id
+            """,
+            message_id,
+        )
+    await database.close()
+    return Moments(*row)

@@ -1,0 +1,81 @@
+"""Where all mail of a comparison goes: one program for all, which counts what it takes."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deploy.local.child import Child
+from deploy.local.cluster import PROJECT
+from deploy.local.ports import LOOPBACK, free_port, is_free
+
+#: More connections than anybody here opens; beyond, `smtp-sink` would let them wait.
+_MAX_CONNECTIONS = 4000
+_LOOK_SECONDS = 0.01
+_COUNT = re.compile(rb"mesg=(\d+)")
+
+
+class Sink:
+    """Postfix's `smtp-sink` when it is installed, else our own catcher; either writes `mesg=COUNT` as it counts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self._output = folder / "sink.log"
+        program = postfix_tool("smtp-sink")
+        self.name = "smtp-sink" if program else "our own catcher (smtp-sink is not installed)"
+        if program:
+            user = ["-u", "nobody"] if os.geteuid() == 0 else []
+            command = [program, "-c", "-m", str(_MAX_CONNECTIONS), *user, f"{LOOPBACK}:{self.port}", "1024"]
+        else:
+            command = [sys.executable, "-m", "bench.counting_catcher", str(self.port)]
+        self._process = Child("the sink", command, self._output, folder=PROJECT)
+
+    @property
+    def address(self) -> str:
+        return f"{LOOPBACK}:{self.port}"
+
+    def start(self) -> None:
+        self._process.start()
+        self._process.wait_until(lambda: not is_free(self.port), 10)
+
+    def stop(self) -> None:
+        self._process.stop()
+
+    @property
+    def copies(self) -> int:
+        """How many messages it has taken."""
+        with self._output.open("rb") as output:
+            output.seek(max(0, self._output.stat().st_size - 4096))
+            counts = _COUNT.findall(output.read())
+        # The last one may be half written.
+        return max(int(count) for count in counts) if counts else 0
+
+    def wait_for(self, copies: int, timeout_seconds: float) -> float:
+        """The moment (`time.time`) at which it had so many. Raises TimeoutError."""
+        deadline = time.monotonic() + timeout_seconds
+        while self.copies < copies:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"The sink has {self.copies} messages instead of {copies}.")
+            time.sleep(_LOOK_SECONDS)
+        return time.time()
+
+
+@contextmanager
+def running_sink(folder: Path) -> Iterator[Sink]:
+    sink = Sink(folder)
+    sink.start()
+    try:
+        yield sink
+    finally:
+        sink.stop()
+
+
+def postfix_tool(name: str) -> str | None:
+    """The path of one of Postfix's programs, which Debian keeps off the path of ordinary users."""
+    return shutil.which(name, path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
