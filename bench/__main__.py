@@ -22,7 +22,7 @@ MANY_RECIPIENTS = 200_000
 #: Outbound nodes: two cores shared with PostgreSQL, RabbitMQ and the sink have no work for a second one.
 NODES = 1
 #: To the sink, for Postfix and for each node alike.
-CONNECTIONS = 40
+CONNECTIONS = 80
 ROUNDS = 3
 RESULTS = Path(__file__).with_name("results.json")
 
