@@ -95,6 +95,13 @@ class Database:
             yield session
 
     @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncSession]:
+        """A transaction for reading whose statements all see the same moment."""
+        async with self.transaction() as session:
+            await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+            yield session
+
+    @asynccontextmanager
     async def raw(self) -> AsyncIterator[RawConnection]:
         """The driver's own connection, outside any transaction: for COPY, arrays, and the hot statements."""
         async with _translated(), self._engine.connect() as connection:

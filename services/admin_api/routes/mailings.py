@@ -27,7 +27,7 @@ MailingId = Annotated[int, Path(ge=1, le=MAX_ID, description="The mailing's numb
 @router.get("")
 async def get_mailings(database: Store, which: WhichPage) -> Page[MailingAnswer]:
     """All mailings, newest first."""
-    async with database.transaction() as session:
+    async with database.snapshot() as session:
         found = await mailings.page(session, before_id=which.after_id, limit=which.fetch)
         addresses = await _list_addresses(session, found)
     return which.page(found, lambda row: _answer(row, addresses), lambda row: row.id)
@@ -36,14 +36,13 @@ async def get_mailings(database: Store, which: WhichPage) -> Page[MailingAnswer]
 @router.get("/{mailing_id}")
 async def get_mailing(database: Store, mailing_id: MailingId) -> MailingDetail:
     """One mailing, and how far it is."""
-    async with database.transaction() as session:
+    async with database.snapshot() as session:
         mailing = await _mailing_at(session, mailing_id)
         counts = await mailings.counts(session, mailing_id)
         addresses = await _list_addresses(session, [mailing])
     ended = mailing.suppressed + counts.delivered + counts.refused + counts.expired + counts.parked
     return MailingDetail(
         **_answer(mailing, addresses).model_dump(),
-        # Read a moment apart from the sums of batches that go on: never below none.
         open=max(0, mailing.recipients - ended),
         delivered=counts.delivered,
         refused=counts.refused,
@@ -60,7 +59,7 @@ async def get_deliveries(
     state: Annotated[list[DeliveryState] | None, Query(description="Only those in one of these states.")] = None,
 ) -> Page[DeliveryAnswer]:
     """A mailing's deliveries by recipient, each with all its attempts and the remote's own words."""
-    async with database.transaction() as session:
+    async with database.snapshot() as session:
         await _mailing_at(session, mailing_id)
         found = await deliveries.page(session, mailing_id, states=state or (), after_key=which.after, limit=which.fetch)
         attempts = await deliveries.attempts_of(session, found)
