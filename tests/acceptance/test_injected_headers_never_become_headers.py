@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import httpx
-import pytest
-
 from tests.acceptance.live_cluster import AUTHOR, LiveCluster
 
 EVIL_SUBJECTS = (
@@ -39,16 +36,12 @@ def test_a_subject_adds_no_header(cluster: LiveCluster) -> None:
     assert {copy.recipient for copy in cluster.sink.copies} == {"member-1@members.test"}
 
 
-@pytest.mark.parametrize("name", EVIL_NAMES)
-def test_names_with_line_ends_are_refused(cluster: LiveCluster, name: str) -> None:
+def test_names_with_line_ends_are_refused(cluster: LiveCluster) -> None:
     cluster.start_admin().wait_until_ready()
     news = cluster.create_list("news")
 
-    with pytest.raises(httpx.HTTPStatusError) as refused_list:
-        cluster.create_list("other", display_name=name)
-    member = cluster.api.request(
-        "POST", f"/lists/{news}/members", json={"email": "a@members.test", "display_name": name}
-    )
-
-    assert refused_list.value.response.status_code == 422
-    assert member.status_code == 422
+    for name in EVIL_NAMES:
+        evil_list = {"name": "other", "domain": "lists.test", "display_name": name}
+        assert cluster.api.request("POST", "/lists", json=evil_list).status_code == 422
+        evil_member = {"email": "a@members.test", "display_name": name}
+        assert cluster.api.request("POST", f"/lists/{news}/members", json=evil_member).status_code == 422

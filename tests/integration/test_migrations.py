@@ -84,7 +84,7 @@ async def test_enum_types_have_the_labels_of_the_models(engine: AsyncEngine) -> 
                 " FROM pg_enum JOIN pg_type ON pg_type.oid = enumtypid GROUP BY typname"
             )
         )
-        assert dict(rows.tuples().all()) == declared
+        assert {row[0]: row[1] for row in rows} == declared
 
 
 async def test_migrating_again_and_at_once_is_harmless(postgres_server: Postgres, database_url: str) -> None:
