@@ -27,7 +27,7 @@ format: $(READY) ## Put all code into the one format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(READY) ## The measured comparison, side by side in one run
+bench: $(READY) ## The wire, Postfix and Listfleet, side by side in one run (QUICK=1: one round)
 	$(BIN)/python -m bench
 
 compose: ## Four sending containers on a clean clone deliver a post, one copy each (needs Docker)
