@@ -47,8 +47,8 @@ def test_the_same_post_sent_again_makes_no_second_mailing(cluster: LiveCluster) 
     post = f"From: {AUTHOR}\r\nMessage-ID: <once@authors.test>\r\nSubject: Once\r\n\r\nHello.\r\n".encode()
 
     first = cluster.post_bytes(news, post)
-    second = cluster.post_bytes(news, post)
     cluster.wait_until_finished(first, 30)
+    second = cluster.post_bytes(news, post)
     target = wait_until(lambda: _decided(cluster, second), 20)
 
     assert target["state"] == "duplicate"
