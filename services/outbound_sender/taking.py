@@ -69,11 +69,6 @@ class Taker:
         """Recipients in this node's hands that were not started."""
         return sum(len(held.unstarted) for held in self._held.values())
 
-    @property
-    def open(self) -> int:
-        """Recipients in this node's hands that have no outcome."""
-        return sum(len(held.open) for held in self._held.values())
-
     def unstarted_of(self, batch_ids: Sequence[int]) -> Mapping[int, int]:
         """How many recipients of each of these batches are not started."""
         counts: dict[int, int] = {}

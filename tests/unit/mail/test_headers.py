@@ -81,7 +81,7 @@ def test_bytes_beyond_ascii_are_read_and_kept() -> None:
 def test_a_hostile_header_is_answered_in_no_time(raw: bytes, because: str) -> None:
     began = time.thread_time()
     found = scan(raw)
-    assert time.thread_time() - began < 3
+    assert time.thread_time() - began < 1
     if because:
         assert isinstance(found, Unreadable)
         assert because in found.because

@@ -66,4 +66,4 @@ def test_a_long_name_beyond_ascii_is_read_back_whole() -> None:
 def test_hostile_words_are_read_in_no_time(text: str) -> None:
     began = time.thread_time()
     decode_words(text)
-    assert time.thread_time() - began < 3
+    assert time.thread_time() - began < 1
