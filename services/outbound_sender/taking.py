@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import structlog
+from prometheus_client import Gauge
 
 from services.outbound_sender.backlog import Backlog, HeldBatch, Job
 from services.outbound_sender.rendering import Renderer
@@ -24,6 +25,8 @@ from shared.store.nodes import Lease
 from shared.store.patience import until_available
 
 _log = structlog.get_logger(__name__)
+
+_in_hand = Gauge("listfleet_recipients_in_hand", "Recipients of claimed batches that have no outcome yet.")
 
 #: A node claims as many recipients as it may start within so long.
 ROOM_SECONDS = {Lane.EXPRESS: 2.0, Lane.POSTS: 2.0, Lane.BULK: 5.0}
@@ -63,11 +66,17 @@ class Taker:
         self._going_back: dict[int, list[Job]] = {}
         self._is_handing_back = False
         self._tasks: set[asyncio.Task[None]] = set()
+        _in_hand.set_function(lambda: self.open)
 
     @property
     def unstarted(self) -> int:
         """Recipients in this node's hands that were not started."""
         return sum(len(held.unstarted) for held in self._held.values())
+
+    @property
+    def open(self) -> int:
+        """Recipients in this node's hands that have no outcome."""
+        return sum(len(held.open) for held in self._held.values())
 
     def unstarted_of(self, batch_ids: Sequence[int]) -> Mapping[int, int]:
         """How many recipients of each of these batches are not started."""
