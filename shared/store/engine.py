@@ -64,7 +64,7 @@ async def _translated() -> AsyncIterator[None]:
 
 
 def _refuse_closed(pooled: Any, _record: Any, _proxy: Any) -> None:
-    """Let the pool open a new connection in the place of one that the server closed: the driver knows without asking."""
+    """Have the pool open another connection for one that the server closed: the driver knows without asking."""
     if pooled.driver_connection.is_closed():
         raise sqlalchemy.exc.DisconnectionError
 
