@@ -10,9 +10,9 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from shared.core.delivery import Outcome
-from shared.store import deliveries
-from shared.store.deliveries import Recorded, Report
+from shared.store import outcomes
 from shared.store.engine import REFUSED_VALUES, Database, RawConnection, StoreUnavailable
+from shared.store.outcomes import Recorded, Report
 from shared.store.patience import PAUSE_SECONDS
 
 _log = structlog.get_logger(__name__)
@@ -104,7 +104,7 @@ class Recorder:
             await self._on_cancelled(recorded.to_cancel)
 
     async def _record(self, connection: RawConnection, reports: Sequence[Report]) -> Recorded:
-        return await deliveries.record_outcomes(
+        return await outcomes.record_outcomes(
             connection,
             reports,
             self._unstarted_of(sorted({report.batch_id for report in reports})),

@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.contracts.topology import Lane
-from shared.store import batches, deliveries, mailings, nodes, release
+from shared.store import batches, deliveries, expansion, mailings, nodes, release
 from shared.store.engine import RawConnection
 from tests.integration import many_rows, stored
 from tests.integration.many_rows import ExplainingConnection
@@ -107,7 +107,7 @@ async def test_a_page_of_an_expansion_touches_its_members(connection: RawConnect
     await connection.execute("DELETE FROM deliveries WHERE mailing_id = $1 AND member_id > $2", mailing_id, 50_000)
     await assert_narrow(
         connection,
-        lambda c: mailings.expand_page(c, mailing_id, page_size=1000, expand_again_after_seconds=30),
+        lambda c: expansion.expand_page(c, mailing_id, page_size=1000, expand_again_after_seconds=30),
         at_most=2000,
     )
 
