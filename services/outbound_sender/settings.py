@@ -24,6 +24,16 @@ class OutboundSettings(NodeSettings, SecretSettings):
     allow_private_hosts: bool = False
     #: How the node names itself in EHLO: a name that resolves to its address.
     hostname: str = Field(default_factory=host_name, min_length=1, max_length=255)
+    #: How long a connection is kept when there is nothing to send on it.
+    connection_idle_seconds: float = Field(default=5.0, gt=0)
+    #: After so many recipients a connection is closed, and a new one opened.
+    messages_per_connection: int = Field(default=1000, ge=1)
+    #: How long a TCP connection may take.
+    connect_timeout_seconds: float = Field(default=30.0, gt=0)
+    #: How long the greeting and each reply to a command may take (RFC 5321 §4.5.3.2: 5 minutes).
+    command_timeout_seconds: float = Field(default=300.0, gt=0)
+    #: How long the reply to the final dot may take (RFC 5321 §4.5.3.2.6: 10 minutes). Shorter makes second copies.
+    final_dot_timeout_seconds: float = Field(default=600.0, gt=0)
     #: A delivery older than this is given up.
     give_up_after_seconds: float = Field(default=5 * 86_400.0, gt=0)
 

@@ -77,7 +77,7 @@ async def _open(target: Target, hostname: str, timeouts: Timeouts, tls_context: 
         sock=await _socket(target, timeouts.connect_seconds),
         local_hostname=hostname,
         start_tls=False,
-        timeout=timeouts.banner_seconds,
+        timeout=timeouts.command_seconds,
     )
     try:
         await smtp.connect()
@@ -112,12 +112,12 @@ async def _socket(target: Target, timeout_seconds: float) -> socket.socket:
 
 async def _greet(smtp: aiosmtplib.SMTP, hostname: str, timeouts: Timeouts) -> None:
     try:
-        await smtp.ehlo(hostname=hostname, timeout=timeouts.ehlo_seconds)
+        await smtp.ehlo(hostname=hostname, timeout=timeouts.command_seconds)
     except aiosmtplib.SMTPHeloError as exc:
         # RFC 5321 §3.2: a server that does not know EHLO may know HELO. Then it has no extensions.
         if not 500 <= exc.code < 600:
             raise
-        await smtp.helo(hostname=hostname, timeout=timeouts.ehlo_seconds)
+        await smtp.helo(hostname=hostname, timeout=timeouts.command_seconds)
 
 
 async def _start_tls(smtp: aiosmtplib.SMTP, target: Target, timeouts: Timeouts, tls_context: ssl.SSLContext) -> None:

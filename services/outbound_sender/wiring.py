@@ -8,11 +8,12 @@ from functools import partial
 import structlog
 
 from services.outbound_sender.backlog import Backlog
+from services.outbound_sender.connection import Timeouts
 from services.outbound_sender.limits import Limiter
 from services.outbound_sender.next_hop import MxRoute, NextHop, RelayRoute
 from services.outbound_sender.node import OutboundNode
 from services.outbound_sender.outcomes import Recorder
-from services.outbound_sender.pipeline import Pipeline
+from services.outbound_sender.pipeline import Keeping, Pipeline
 from services.outbound_sender.rendering import Renderer
 from services.outbound_sender.settings import OutboundSettings, host_and_port
 from services.outbound_sender.taking import Taker
@@ -88,12 +89,13 @@ def build(settings: OutboundSettings) -> Process:
         backlog,
         taker,
         limiter,
-        NextHop(_route(settings), hostname=settings.hostname),
+        NextHop(_route(settings), hostname=settings.hostname, timeouts=_timeouts(settings)),
         recorder.record,
         destination=_destination(settings),
         secret=settings.secret.encode(),
         may_send=node.may_send,
         is_lease_fresh=lambda: keeper.is_fresh,
+        keeping=Keeping(settings.connection_idle_seconds, settings.messages_per_connection),
     )
 
     async def take(lane: Lane, received: Received[SendBatch]) -> None:
@@ -145,6 +147,14 @@ def _route(settings: OutboundSettings) -> RelayRoute | MxRoute:
         return RelayRoute(*host_and_port(settings.relay))
     resolver = Resolver(host_and_port(settings.dns_resolver) if settings.dns_resolver else None)
     return MxRoute(MxLookup(resolver, allow_private_hosts=settings.allow_private_hosts), port=settings.remote_smtp_port)
+
+
+def _timeouts(settings: OutboundSettings) -> Timeouts:
+    return Timeouts(
+        connect_seconds=settings.connect_timeout_seconds,
+        command_seconds=settings.command_timeout_seconds,
+        final_dot_seconds=settings.final_dot_timeout_seconds,
+    )
 
 
 def _destination(settings: OutboundSettings) -> Callable[[Address], str]:

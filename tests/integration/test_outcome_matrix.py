@@ -230,7 +230,7 @@ def at_random(random: Random) -> Script:
 
 async def test_no_peer_can_do_anything_that_is_not_an_outcome() -> None:
     seen: Counter[OutcomeKind] = Counter()
-    hasty = replace(SHORT, mail_seconds=0.03, rcpt_seconds=0.03, data_seconds=0.03, final_dot_seconds=0.03)
+    hasty = replace(SHORT, command_seconds=0.03, final_dot_seconds=0.03)
     for seed in range(200):
         random = Random(seed)  # noqa: S311
         async with scripted_peer(at_random(random)) as peer:
