@@ -31,8 +31,8 @@ class ReplyStream(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._is_paused = False
         self._timer: asyncio.TimerHandle | None = None
-        #: When the wait is over, and how long it was to be; nobody waits while it is infinite.
-        self._deadline_seconds = float("inf")
+        #: When the wait is over, and how long it was to be.
+        self._deadline_seconds = 0.0
         self._timeout_seconds = 0.0
         transport.set_protocol(self)
         if transport.is_closing():
@@ -90,7 +90,6 @@ class ReplyStream(asyncio.Protocol):
             await self._waiter
         finally:
             self._waiter = None
-            self._deadline_seconds = float("inf")
 
     def _set_timer(self) -> None:
         if self._timer is not None:
@@ -99,9 +98,11 @@ class ReplyStream(asyncio.Protocol):
 
     def _look_at_the_deadline(self) -> None:
         self._timer = None
+        if self._waiter is None or self._waiter.done():
+            return
         if self._loop.time() >= self._deadline_seconds:
             self.end(f"no answer within {self._timeout_seconds:g} s")
-        elif self._waiter is not None:
+        else:
             self._set_timer()
 
     def _wake(self) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import uvloop
 
 from services.outbound_sender.connection import Connection, Timeouts
-from services.outbound_sender.transport import Target, connect
+from services.outbound_sender.dead_hosts import DeadHosts
+from services.outbound_sender.transport import Target, Terms, connect
 from shared.core.delivery import Outcome
 
 CONTENT = b"Subject: x\r\n\r\nhello\r\n.\r\n"
@@ -23,9 +24,12 @@ SHORT = Timeouts(
 )
 
 
+def target_at(port: int, host: str = "peer.test") -> Target:
+    return Target(host, ("127.0.0.1",), port)
+
+
 async def connected(port: int, timeouts: Timeouts = SHORT) -> Connection:
-    target = Target("peer.test", "127.0.0.1", port)
-    opened = await connect(target, hostname="node.test", timeouts=timeouts, tls_context=None)
+    opened = await connect(target_at(port), Terms("node.test", timeouts), DeadHosts())
     assert isinstance(opened, Connection), opened
     return opened
 
