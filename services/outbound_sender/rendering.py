@@ -31,6 +31,8 @@ class WireContent:
     has_8bit: bool
     #: The domain of the return paths.
     return_domain: str
+    #: One return path for all recipients, who may then share a transaction; `None`: each has one of its own.
+    shared_return_path: str | None = None
 
 
 class Renderer:

@@ -36,8 +36,8 @@ async def test_mail_hosts_come_by_preference() -> None:
         }
     )
     assert found == (
-        MailHost("a.x.test", PUBLIC),
         MailHost("a.x.test", PUBLIC_IPV6),
+        MailHost("a.x.test", PUBLIC),
         MailHost("b.x.test", PUBLIC_TOO),
     )
 
