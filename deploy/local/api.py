@@ -75,6 +75,16 @@ class Api:
     def set_node(self, name: str, **settings: Any) -> Any:
         return _checked(self.request("PATCH", f"/nodes/{name}/settings", json=settings)).json()
 
+    def set_node_defaults(self, **settings: Any) -> Any:
+        return _checked(self.request("PATCH", "/node-defaults", json=settings)).json()
+
+    def parked(self) -> Iterator[Any]:
+        """All that is set aside."""
+        yield from self.pages("/parked")
+
+    def retry_parked(self, parked_id: int) -> None:
+        _checked(self.request("POST", f"/parked/{parked_id}/retry"))
+
     def drain(self, name: str) -> None:
         _checked(self.request("POST", f"/nodes/{name}/drain"))
 

@@ -26,12 +26,14 @@ disk_free_limit.absolute = 20MB
 class RabbitMQ:
     """One node with its folder. The folder holds queues, log and password, and survives a stop."""
 
-    def __init__(self, folder: Path, server: Path, *, port: int | None = None) -> None:
-        """`server` is the start script, as `rabbitmq_install.find_server` returns it."""
+    def __init__(self, folder: Path, server: Path, *, port: int | None = None, configuration: str = "") -> None:
+        """`server` is the start script, as `rabbitmq_install.find_server` returns it; `configuration` is lines for
+        rabbitmq.conf, beside our own."""
         self._folder = folder.resolve()
         self._folder.mkdir(parents=True, exist_ok=True)
         self.port = port or free_port()
         self._epmd_port = free_port()
+        self._configuration = configuration
         self._server = server
         self._environment_of_node = environment = self._environment(free_port())
         self._log = self._folder / "log"
@@ -61,7 +63,7 @@ class RabbitMQ:
         """Starts the node without waiting for it, so that other parts may start meanwhile."""
         configuration = self._folder / "rabbitmq.conf"
         configuration.touch(mode=0o600)
-        configuration.write_text(_CONFIGURATION.format(password=self._password()))
+        configuration.write_text(_CONFIGURATION.format(password=self._password()) + self._configuration)
         (self._folder / "enabled_plugins").write_text("[].\n")
         if not self._epmd.is_running:
             self._epmd.start()
@@ -84,6 +86,12 @@ class RabbitMQ:
         helpers = descendants(self.pid) if self._node.is_running else []
         self._node.kill()
         see_off(helpers)
+
+    def log_text(self) -> str:
+        """What the node has logged since it was started last."""
+        with self._log.open("rb") as log:
+            log.seek(self._log_start_bytes)
+            return log.read().decode("utf-8", "replace")
 
     def run_rabbitmqctl(self, *arguments: str) -> str:
         """What the command prints; about 1 s. Raises CalledProcessError."""
@@ -124,9 +132,7 @@ class RabbitMQ:
 
     def _has_started(self) -> bool:
         # The port answers a little earlier, when queues still have no leader and what is published is refused.
-        with self._log.open("rb") as log:
-            log.seek(self._log_start_bytes)
-            return b"Server startup complete" in log.read()
+        return "Server startup complete" in self.log_text()
 
 
 def _epmd_program() -> str:

@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 
 from deploy.local.cluster import PROJECT
+from deploy.local.live_cluster import LiveCluster
 from deploy.local.postgres import Postgres
 from deploy.local.rabbitmq import RabbitMQ
-from tests.acceptance.live_cluster import LiveCluster
-from tests.acceptance.sink import Sink
+from deploy.local.sink import Sink
 from tests.fakes.fresh import VirtualHosts, fresh_database
 
 #: Where the processes of the last run of each test left their logs.

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from tests.acceptance.live_cluster import AUTHOR, LiveCluster
+from deploy.local.live_cluster import AUTHOR, LiveCluster
 
 
 def _header(name: str) -> bytes:

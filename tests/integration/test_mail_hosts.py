@@ -7,9 +7,9 @@ from random import Random
 
 import pytest
 
+from deploy.local.dns_server import DnsServer, Records, dns_server
 from shared.dns.mx import MailHost, MxLookup, NoMailHost
 from shared.dns.resolver import Resolver
-from tests.fakes.dns_server import DnsServer, Records, dns_server
 
 PUBLIC, PUBLIC_TOO, PUBLIC_IPV6 = "8.8.8.8", "9.9.9.9", "2001:4860:4860::8888"
 

@@ -1,4 +1,4 @@
-"""A DNS server on 127.0.0.1 that answers from a test's own records."""
+"""A DNS server on 127.0.0.1 that answers from the records that it was given."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def dns_server(records: Records, *, ttl_seconds: int = 300) -> AsyncIterat
 
 @contextmanager
 def dns_server_in_a_thread(records: Records) -> Iterator[DnsServer]:
-    """The same for tests whose own thread waits for other processes."""
+    """The same for those whose own thread waits for other processes."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="dns", daemon=True)
     thread.start()

@@ -1,0 +1,59 @@
+"""The seeds of one fault, on one cluster; after a seed that failed the next has a new cluster."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from random import Random
+
+import httpx
+
+from chaos.fault import Fault, NotAsItMustBe
+from chaos.ledger import Balance, Ledger
+from chaos.report import Row
+from chaos.rig import Rig, running_rig
+from deploy.local.child import StartFailedError
+
+
+def run(fault: Fault, seeds: Iterable[int], row: Row) -> list[str]:
+    """Adds each seed to the row; a sentence for each that failed."""
+    failed: list[str] = []
+    for seed, balance, seconds in _balances(fault, seeds):
+        row.add(balance)
+        row.seconds += seconds
+        what = f"{fault.name} seed {seed}: lost {balance.lost}, wrong {balance.wrong}, extra {balance.extra}"
+        what = " | ".join([f"{what} of {balance.allowed_extra}, {seconds:.1f} s", *balance.complaints])
+        print(f"chaos: {what}{'' if balance.is_good else '   FAILED'}", flush=True)
+        if not balance.is_good:
+            failed.append(what)
+    return failed
+
+
+def _balances(fault: Fault, seeds: Iterable[int]) -> Iterator[tuple[int, Balance, float]]:
+    """Each seed, its balance, and how long it took."""
+    remaining = list(seeds)
+    while remaining:
+        began_seconds = time.monotonic()
+        with ExitStack() as stack:
+            rig = stack.enter_context(running_rig(fault.shape, f"{fault.name}-{remaining[0]}"))
+            ledger, is_good = Ledger(rig), True
+            while remaining and is_good:
+                seed = remaining.pop(0)
+                balance = _balance(fault, seed, rig, ledger)
+                is_good = balance.is_good
+                yield seed, balance, time.monotonic() - began_seconds
+                began_seconds = time.monotonic()
+
+
+def _balance(fault: Fault, seed: int, rig: Rig, ledger: Ledger) -> Balance:
+    first, allowed_extra = len(rig.mailings), 0
+    complaints: list[str] = []
+    try:
+        allowed_extra = fault.strike(rig, Random(f"{fault.name}/{seed}"))  # noqa: S311 - to be repeatable
+        for mailing in rig.mailings[first:]:
+            rig.wait_until_finished(mailing)
+        rig.revive()
+    except (NotAsItMustBe, TimeoutError, httpx.HTTPError, StartFailedError) as error:
+        complaints.append(f"{type(error).__name__}: {error}")
+    return ledger.balance(allowed_extra, tuple(complaints))

@@ -1,0 +1,41 @@
+"""Mail servers that take connections and let them wait."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_GREETING = b"220 tarpit.test ESMTP\r\n"
+
+
+@contextmanager
+def running_tarpit(host: str, port: int, *, byte_seconds: float) -> Iterator[None]:
+    """Of two connections one gets the greeting a byte at a time, the other gets it at once and never a reply."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="tarpit", daemon=True)
+    thread.start()
+    numbers = itertools.count()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        piece_bytes = 1 if next(numbers) % 2 else len(_GREETING)
+        try:
+            for start in range(0, len(_GREETING), piece_bytes):
+                writer.write(_GREETING[start : start + piece_bytes])
+                await writer.drain()
+                await asyncio.sleep(byte_seconds)
+            await reader.read()  # until the client has enough
+        except OSError:
+            pass
+        finally:
+            writer.close()
+
+    server = asyncio.run_coroutine_threadsafe(asyncio.start_server(serve, host, port), loop).result(10)
+    try:
+        yield
+    finally:
+        loop.call_soon_threadsafe(server.close)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
