@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -120,13 +121,22 @@ class Rig:
         """The mailing's id. Raises TimeoutError."""
         return self.cluster.wait_until_finished(mailing.message_id, _MAILING_SECONDS)
 
-    def dead(self) -> list[Service]:
-        return [service for service in self.cluster.processes.services if not service.is_running]
+    def crashed(self) -> list[Service]:
+        """Who ended without having been killed or asked to."""
+        return [s for s in self.cluster.processes.services if s.exit_code not in (None, 0, -signal.SIGKILL)]
 
     def revive(self) -> None:
-        """Whoever is dead runs again, and all are ready."""
-        for service in self.dead():
-            service.start()
+        """Whoever is dead, frozen or cut off runs again, and all are ready."""
+        for way in self.ways.values():
+            way.database.mend()
+            way.broker.mend()
+        for server in (self.cluster.database, self.cluster.broker):
+            if not server.is_running:
+                server.start()
+        for service in self.cluster.processes.services:
+            service.thaw()
+            if not service.is_running:
+                service.start()
         self.cluster.processes.wait_until_ready()
 
 
@@ -200,7 +210,7 @@ def _start(rig: Rig, settings: Mapping[str, str]) -> None:
     cluster.api.set_node_defaults(**shape.limits)
     rig.create_list(LIST, frozenset(f"member-{number}@members.test" for number in range(shape.recipients)))
     cluster.broker.wait_until_ready()
-    cluster.processes.wait_until_ready()
+    rig.revive()
 
 
 def _way(rig: Rig, name: str) -> dict[str, str]:

@@ -13,7 +13,6 @@ from chaos.fault import Fault, NotAsItMustBe
 from chaos.ledger import Balance, Ledger
 from chaos.report import Row
 from chaos.rig import Rig, running_rig
-from deploy.local.child import StartFailedError
 
 
 def run(fault: Fault, seeds: Iterable[int], row: Row) -> list[str]:
@@ -40,20 +39,22 @@ def _balances(fault: Fault, seeds: Iterable[int]) -> Iterator[tuple[int, Balance
             ledger, is_good = Ledger(rig), True
             while remaining and is_good:
                 seed = remaining.pop(0)
-                balance = _balance(fault, seed, rig, ledger)
+                balance = run_seed(fault, seed, rig, ledger)
                 is_good = balance.is_good
                 yield seed, balance, time.monotonic() - began_seconds
                 began_seconds = time.monotonic()
 
 
-def _balance(fault: Fault, seed: int, rig: Rig, ledger: Ledger) -> Balance:
+def run_seed(fault: Fault, seed: int, rig: Rig, ledger: Ledger) -> Balance:
+    """One seed, up to its balance; everything runs again when this returns."""
     first, allowed_extra = len(rig.mailings), 0
     complaints: list[str] = []
     try:
         allowed_extra = fault.strike(rig, Random(f"{fault.name}/{seed}"))  # noqa: S311 - to be repeatable
         for mailing in rig.mailings[first:]:
             rig.wait_until_finished(mailing)
-        rig.revive()
-    except (NotAsItMustBe, TimeoutError, httpx.HTTPError, StartFailedError) as error:
+    except (NotAsItMustBe, OSError, httpx.HTTPError) as error:  # OSError: TimeoutError and SMTPException, too
         complaints.append(f"{type(error).__name__}: {error}")
+    complaints += [f"{service.name} ended with code {service.exit_code}" for service in rig.crashed()]
+    rig.revive()
     return ledger.balance(allowed_extra, tuple(complaints))
