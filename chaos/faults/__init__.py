@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chaos.fault import Fault
-from chaos.faults import ack_timeout, alarms, cut, deadly, frozen, killed, stopped, tarpit
+from chaos.faults import ack_timeout, alarms, cut, deadly, frozen, killed, stopped, suppressed, tarpit
 
 FAULTS: tuple[Fault, ...] = (
     *killed.FAULTS,
@@ -14,4 +14,5 @@ FAULTS: tuple[Fault, ...] = (
     *ack_timeout.FAULTS,
     *deadly.FAULTS,
     *tarpit.FAULTS,
+    *suppressed.FAULTS,
 )

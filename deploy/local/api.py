@@ -78,6 +78,12 @@ class Api:
     def set_node_defaults(self, **settings: Any) -> Any:
         return _checked(self.request("PATCH", "/node-defaults", json=settings)).json()
 
+    def suppress(self, email: str) -> None:
+        _checked(self.request("POST", "/suppressions", json={"email": email}))
+
+    def allow(self, email: str) -> None:
+        _checked(self.request("DELETE", f"/suppressions/{email}"))
+
     def parked(self) -> Iterator[Any]:
         """All that is set aside."""
         yield from self.pages("/parked")
