@@ -14,10 +14,9 @@ def _sent_since(cluster: LiveCluster, node: str, since_seconds: float) -> int:
     return sum(copy.received_seconds >= since_seconds for copy in cluster.sink.copies_of(node))
 
 
-def test_a_node_keeps_to_its_messages_per_second_and_joins_again(cluster: LiveCluster) -> None:
-    members = 8000
+def test_a_node_keeps_to_its_messages_per_second_and_joins_again(running_cluster: LiveCluster) -> None:
+    cluster, members = running_cluster, 8000
     cluster.sink.latency_seconds = 0.02
-    cluster.start(outbound=4)
     news = cluster.create_list("news", members=members)
     message = cluster.post(news, "To everybody")
     cluster.sink.wait_for_recipients(members // 8, 30)
@@ -45,10 +44,9 @@ def test_a_node_keeps_to_its_messages_per_second_and_joins_again(cluster: LiveCl
     assert cluster.sink.extra_copies() == 0
 
 
-def test_a_node_whose_sending_is_off_takes_nothing_more(cluster: LiveCluster) -> None:
-    members = 3000
+def test_a_node_whose_sending_is_off_takes_nothing_more(running_cluster: LiveCluster) -> None:
+    cluster, members = running_cluster, 3000
     cluster.sink.latency_seconds = 0.02
-    cluster.start(outbound=3)
     news = cluster.create_list("news", members=members)
     message = cluster.post(news, "To everybody")
     cluster.sink.wait_for_recipients(members // 5, 30)

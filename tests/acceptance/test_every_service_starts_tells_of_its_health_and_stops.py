@@ -34,13 +34,12 @@ def test_every_service_tells_of_its_health_and_ends_cleanly_when_told(cluster: L
         assert _log_lines(service)[-1]["event"] == "stopped"
 
 
-def test_readiness_fails_while_the_broker_is_down_and_comes_back_with_it(cluster: LiveCluster) -> None:
-    cluster.start()
-    node = cluster.node("outbound-1")
+def test_readiness_fails_while_the_broker_is_down_and_comes_back_with_it(running_cluster: LiveCluster) -> None:
+    node = running_cluster.node("outbound-1")
 
-    cluster.broker.kill()
+    running_cluster.broker.kill()
     node.wait_until(lambda: not node.is_ready(), 20)
-    cluster.broker.start()
+    running_cluster.broker.start()
 
     node.wait_until_ready(30)
 
@@ -66,12 +65,11 @@ def test_a_missing_setting_ends_the_process_with_a_sentence_that_names_it(kind: 
     assert "Traceback" not in ended.stderr
 
 
-def test_a_second_process_with_a_live_name_ends_and_says_so(cluster: LiveCluster) -> None:
-    cluster.start()
-
-    second = cluster.processes.start_service("outbound_sender", "second", node_name="outbound-1")
+def test_a_second_process_with_a_live_name_ends_and_says_so(running_cluster: LiveCluster) -> None:
+    second = running_cluster.processes.start_service("outbound_sender", "second", node_name="outbound-1")
 
     assert second.wait(30) == 1
+    running_cluster.processes.services.remove(second)  # it is not to run again
     assert "LISTFLEET_NODE_NAME" in _log_lines(second)[-1]["event"]
 
 
