@@ -46,7 +46,11 @@ def sink(start_sink: Callable[..., Sink]) -> Sink:
 
 @pytest.fixture(scope="session")
 def make_cluster(
-    postgres_server: Postgres, migrated_template: str, rabbitmq_server: RabbitMQ, virtual_hosts: VirtualHosts
+    launched_rabbitmq: RabbitMQ,  # first, so that it starts while PostgreSQL does
+    postgres_server: Postgres,
+    migrated_template: str,
+    rabbitmq_server: RabbitMQ,
+    virtual_hosts: VirtualHosts,
 ) -> Callable[[str], AbstractAsyncContextManager[LiveCluster]]:
     """Makes a cluster of which nothing runs yet: an empty database, an empty virtual host, a sink, and logs."""
 

@@ -30,6 +30,7 @@ def test_every_service_tells_of_its_health_and_ends_cleanly_when_told(cluster: L
         assert "process_cpu_seconds_total" in metrics.text
     for service in cluster.processes.services:
         service.terminate()
+    for service in cluster.processes.services:
         assert service.wait(30) == 0, service.name
         assert _log_lines(service)[-1]["event"] == "stopped"
 

@@ -20,9 +20,12 @@ def test_a_subject_adds_no_header(running_cluster: LiveCluster) -> None:
     cluster.sink.keeps_contents = True
     news = cluster.create_list("news", members=1, display_name="=?utf-8?q?News=0ABcc:_evil@evil.test?=")
 
-    for number, subject in enumerate(EVIL_SUBJECTS):
-        message = f"From: {AUTHOR}\r\nMessage-ID: <{number}@a.test>\r\nSubject: {subject}\r\n\r\nHello.\r\n"
-        cluster.wait_until_finished(cluster.post_bytes(news, message.encode()), 30)
+    posts = [
+        f"From: {AUTHOR}\r\nMessage-ID: <{number}@a.test>\r\nSubject: {subject}\r\n\r\nHello.\r\n"
+        for number, subject in enumerate(EVIL_SUBJECTS)
+    ]
+    for message in [cluster.post_bytes(news, post.encode()) for post in posts]:
+        cluster.wait_until_finished(message, 30)
 
     contents = [copy.content for copy in cluster.sink.copies]
     assert len(contents) == len(EVIL_SUBJECTS)
