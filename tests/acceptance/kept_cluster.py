@@ -22,10 +22,14 @@ class KeptCluster:
 
     async def for_a_story(self) -> LiveCluster:
         """The cluster, running, with domains and counts of the story's own."""
-        if self._cluster is None:
-            self._cluster = await self._end.enter_async_context(self._make())
-            self._cluster.start(outbound=NODES)
-        self._cluster.hand_over(next(self._stories))
+        try:
+            if self._cluster is None:
+                self._cluster = await self._end.enter_async_context(self._make())
+                self._cluster.start(outbound=NODES)
+            self._cluster.hand_over(next(self._stories))
+        except BaseException:
+            await self.throw_away()
+            raise
         return self._cluster
 
     async def throw_away(self) -> None:
