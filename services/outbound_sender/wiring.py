@@ -11,12 +11,13 @@ import structlog
 from services.outbound_sender.backlog import Backlog
 from services.outbound_sender.connection import Timeouts
 from services.outbound_sender.dialing import is_ours
+from services.outbound_sender.kept_connection import Keeping
 from services.outbound_sender.limits import Limiter
 from services.outbound_sender.next_hop import MxRoute, NextHop, RelayRoute
 from services.outbound_sender.node import OutboundNode
 from services.outbound_sender.outcomes import Recorder
-from services.outbound_sender.pipeline import Keeping, Pipeline
-from services.outbound_sender.rendering import Renderer
+from services.outbound_sender.pipeline import Pipeline
+from services.outbound_sender.rendering import Renderer, WireContent
 from services.outbound_sender.settings import OutboundSettings, host_and_port
 from services.outbound_sender.source_addresses import SourceAddresses
 from services.outbound_sender.taking import Taker
@@ -28,6 +29,7 @@ from shared.contracts.commands import SendBatch
 from shared.contracts.events import DeliveriesCancelled
 from shared.contracts.topology import Lane
 from shared.core.address import Address
+from shared.core.delivery import Outcome
 from shared.core.node import NodeKind
 from shared.core.tls_policy import TlsPolicy
 from shared.dns.mx import MxLookup
@@ -37,6 +39,7 @@ from shared.runtime.lifecycle import Process
 from shared.store import mailings
 from shared.store.engine import Database
 from shared.store.mailings import MailingContent
+from shared.store.patience import until_available
 
 _log = structlog.get_logger(__name__)
 
@@ -65,10 +68,14 @@ def build(settings: OutboundSettings) -> Process:
             except BrokerUnavailable as error:
                 _log.warning("cancellation not heard", batch=batch_id, error=str(error))
 
+    async def seven_bit(mailing_id: int) -> WireContent | Outcome:
+        return await until_available(lambda: renderer.content(mailing_id, seven_bit=True), doing="content")
+
+    renderer = Renderer(load)
     taker = Taker(
         database,
         publisher,
-        Renderer(load),
+        renderer,
         backlog,
         lease=node.lease,
         capacity_per_second=node.capacity_per_second,
@@ -101,6 +108,7 @@ def build(settings: OutboundSettings) -> Process:
         may_send=node.may_send,
         is_lease_fresh=lambda: keeper.is_fresh,
         keeping=Keeping(settings.connection_idle_seconds, settings.messages_per_connection),
+        seven_bit=seven_bit,
     )
 
     async def take(lane: Lane, received: Received[SendBatch]) -> None:
