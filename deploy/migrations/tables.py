@@ -2,6 +2,7 @@
 
 from shared.store import (
     batches,
+    counts,
     deliveries,
     lists,
     mailings,
@@ -15,6 +16,7 @@ from shared.store import (
 
 __all__ = [
     "batches",
+    "counts",
     "deliveries",
     "lists",
     "mailings",

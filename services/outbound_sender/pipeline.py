@@ -91,8 +91,10 @@ class Pipeline:
         secret: bytes,
         may_send: Callable[[], bool],
         is_lease_fresh: Callable[[], bool],
+        is_stopped: Callable[[Job], bool],
     ) -> None:
-        """`may_send` says whether anything may start at all: the lease is fresh, sending is on, nobody drains."""
+        """`may_send` says whether anything may start at all: the lease is fresh, sending is on, nobody drains.
+        `is_stopped` says of one job that it may not: its mailing is paused, its recipient suppressed, and so on."""
         self._backlog = backlog
         self._taker = taker
         self._limiter = limiter
@@ -102,6 +104,7 @@ class Pipeline:
         self._secret = secret
         self._may_send = may_send
         self._is_lease_fresh = is_lease_fresh
+        self._is_stopped = is_stopped
         self._slots: dict[int, asyncio.Task[None]] = {}
         self._busy: set[int] = set()
         self._idle = asyncio.Condition()
@@ -177,7 +180,7 @@ class Pipeline:
         """One job from connection to committed outcome; or back to the others, when nothing may start any more."""
 
         def may_start() -> bool:
-            return self._may_send() and self._taker.holds(job)
+            return self._may_send() and self._taker.holds(job) and not self._is_stopped(job)
 
         began_seconds = time.monotonic()
         if isinstance(job.held.content, Outcome):
@@ -225,7 +228,7 @@ class Pipeline:
 
         def may_start_content() -> bool:
             nonlocal was_stopped
-            was_stopped = not (self._is_lease_fresh() and self._taker.holds(job))
+            was_stopped = not (self._is_lease_fresh() and self._taker.holds(job)) or self._is_stopped(job)
             return not was_stopped
 
         outcome = await kept.connection.send(
@@ -244,11 +247,11 @@ class Pipeline:
         if outcome.kind is OutcomeKind.DEFERRED and outcome.reply is None and not was_new:
             # The peer closed a connection that was kept: no word about this recipient, who gets a new connection.
             return outcome, LOST_CONNECTION_SECONDS
-        return outcome, retry_after_seconds(job.recipient.attempt, random())  # noqa: S311 - jitter
+        return outcome, _retry_after_seconds(job, outcome)
 
     async def _end_without_sending(self, job: Job, outcome: Outcome) -> None:
         self._taker.started(job)
-        await self._commit(job, outcome, retry_after_seconds(job.recipient.attempt, random()))  # noqa: S311 - jitter
+        await self._commit(job, outcome, _retry_after_seconds(job, outcome))
 
     async def _commit(self, job: Job, outcome: Outcome, retry_seconds: float) -> None:
         batch = job.held.batch
@@ -275,3 +278,12 @@ class Pipeline:
         if connection is not None:
             self.open_connections -= 1
             await connection.quit()
+
+
+def _retry_after_seconds(job: Job, outcome: Outcome) -> float:
+    return retry_after_seconds(
+        job.recipient.attempt,
+        random(),  # noqa: S311 - jitter
+        schedule=job.held.batch.retry_schedule_seconds,
+        reply=outcome.reply,
+    )

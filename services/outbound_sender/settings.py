@@ -24,8 +24,6 @@ class OutboundSettings(NodeSettings, SecretSettings):
     allow_private_hosts: bool = False
     #: How the node names itself in EHLO: a name that resolves to its address.
     hostname: str = Field(default_factory=host_name, min_length=1, max_length=255)
-    #: A delivery older than this is given up.
-    give_up_after_seconds: float = Field(default=5 * 86_400.0, gt=0)
 
     @field_validator("hostname")
     @classmethod

@@ -15,6 +15,7 @@ from services.outbound_sender.outcomes import Recorder
 from services.outbound_sender.pipeline import Pipeline
 from services.outbound_sender.rendering import Renderer
 from services.outbound_sender.settings import OutboundSettings, host_and_port
+from services.outbound_sender.stop_list import StopList
 from services.outbound_sender.taking import Taker
 from shared.broker.connection import BrokerUnavailable
 from shared.broker.consumer import Consumer, ControlListener, Received, reader_of
@@ -43,7 +44,8 @@ def build(settings: OutboundSettings) -> Process:
     publisher = Publisher(settings.amqp_url, name=name)
     limiter = Limiter()
     backlog = Backlog(_destination(settings))
-    node = OutboundNode(backlog, limiter)
+    stops = StopList()
+    node = OutboundNode(backlog, limiter, stops)
 
     async def load(mailing_id: int) -> MailingContent:
         async with database.raw() as connection:
@@ -64,6 +66,7 @@ def build(settings: OutboundSettings) -> Process:
         publisher,
         Renderer(load),
         backlog,
+        stops,
         lease=node.lease,
         capacity_per_second=node.capacity_per_second,
         on_room=node.on_room,
@@ -82,7 +85,6 @@ def build(settings: OutboundSettings) -> Process:
         node_name=lambda: keeper.name,
         unstarted_of=taker.unstarted_of,
         on_cancelled=cancel_elsewhere,
-        give_up_after_seconds=settings.give_up_after_seconds,
     )
     pipeline = Pipeline(
         backlog,
@@ -94,6 +96,7 @@ def build(settings: OutboundSettings) -> Process:
         secret=settings.secret.encode(),
         may_send=node.may_send,
         is_lease_fresh=lambda: keeper.is_fresh,
+        is_stopped=stops.covers,
     )
 
     async def take(lane: Lane, received: Received[SendBatch]) -> None:

@@ -13,8 +13,10 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlmodel import Field, SQLModel, col, select
 
 from shared.core.node import LeftBecause, NodeKind, NodeState
+from shared.store import stops
 from shared.store.columns import enum_type, moment_field
 from shared.store.engine import RawConnection, Session
+from shared.store.stops import Stops
 
 #: The settings' row of nodes that nobody configured.
 DEFAULTS = "*"
@@ -79,11 +81,12 @@ class Vitals:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What an administrator set: the defaults' JSON object, the node's own, and whether it shall drain."""
+    """What a node shall obey: the defaults' JSON object, its own, whether it shall drain, and what may not start."""
 
     defaults_json: str
     own_json: str
     is_draining: bool
+    stops: Stops
 
 
 async def register(connection: RawConnection, kind: NodeKind, name: str | None) -> Lease | None:
@@ -136,7 +139,7 @@ async def renew(connection: RawConnection, lease: Lease, vitals: Vitals) -> Conf
     )
     if row is None:
         return None
-    return Configuration(row["defaults"] or "{}", row["own"] or "{}", row["draining"])
+    return Configuration(row["defaults"] or "{}", row["own"] or "{}", row["draining"], await stops.read(connection))
 
 
 async def leave(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 from shared.core.delivery import Outcome, OutcomeKind
 from shared.core.smtp_reply import clean_text
-from shared.store import batches
+from shared.store import batches, counts
 from shared.store.engine import RawConnection
 
 
@@ -46,7 +47,6 @@ async def record_outcomes(
     unstarted: Mapping[int, int],
     *,
     node_name: str,
-    give_up_after_seconds: float,
 ) -> Recorded:
     """Commit a group of outcomes, and how many recipients of each batch are not started yet.
 
@@ -61,7 +61,6 @@ async def record_outcomes(
                 _RECORD,
                 *_columns(ours),
                 node_name,
-                give_up_after_seconds,
                 list(unstarted),
                 list(unstarted.values()),
             )
@@ -93,7 +92,10 @@ WITH {_GIVEN}, current AS (
         -- The second copy of what an earlier holder delivered after all: it is not tried again.
         WHEN EXISTS (SELECT FROM deliveries d WHERE d.id = given.delivery_id
                      AND d.mailing_created_at = given.mailing_created_at AND d.state = 'delivered') THEN 'delivered'
-        WHEN o.mailing_created_at + make_interval(secs => $13) < now() THEN 'expired'
+        -- It may have arrived twice by now.
+        WHEN given.outcome = 'unknown' AND EXISTS (
+            SELECT FROM attempts a WHERE a.delivery_id = given.delivery_id AND a.outcome = 'unknown'
+                AND a.mailing_created_at = given.mailing_created_at AND a.round = given.round) THEN 'unknown'
     END::delivery_state AS end_state
     FROM given JOIN outstanding o ON o.delivery_id = given.delivery_id AND o.batch_id = given.batch_id
                                  AND o.round = given.round AND o.attempt = given.attempt
@@ -115,19 +117,17 @@ WITH {_GIVEN}, current AS (
     SELECT current.batch_id, count(*)::int AS n,
            count(*) FILTER (WHERE ended.state = 'delivered')::int AS delivered,
            count(*) FILTER (WHERE ended.state = 'refused')::int AS refused,
-           count(*) FILTER (WHERE ended.state = 'expired')::int AS expired,
            count(*) FILTER (WHERE current.outcome = 'deferred')::int AS deferred,
-           count(*) FILTER (WHERE current.outcome = 'unknown')::int AS unknown
+           count(*) FILTER (WHERE ended.state = 'unknown')::int AS unknown
     FROM current LEFT JOIN ended ON ended.id = current.delivery_id GROUP BY current.batch_id
 )
 UPDATE batches b
 SET open = b.open - n, unstarted = least(coalesce(started.unstarted, b.unstarted), b.open - n),
     delivered = b.delivered + counted.delivered, refused = b.refused + counted.refused,
-    expired = b.expired + counted.expired, deferred = b.deferred + counted.deferred,
-    unknown = b.unknown + counted.unknown,
+    deferred = b.deferred + counted.deferred, unknown = b.unknown + counted.unknown,
     state = CASE WHEN b.open = n THEN 'closed' ELSE b.state END,
     closed_at = CASE WHEN b.open = n THEN now() END
-FROM counted LEFT JOIN unnest($14::bigint[], $15::int[]) AS started (batch_id, unstarted) USING (batch_id)
+FROM counted LEFT JOIN unnest($13::bigint[], $14::int[]) AS started (batch_id, unstarted) USING (batch_id)
 WHERE b.id = counted.batch_id
 """
 
@@ -136,27 +136,23 @@ async def _record_late(
     connection: RawConnection, reports: Sequence[Report], *, node_name: str
 ) -> tuple[int, Mapping[int, tuple[int, ...]]]:
     """Keep reports whose claim is not ours any more; how many are new, and the second copies to cancel."""
-    delivered = {
-        report.delivery_id: report.batch_id for report in reports if report.outcome.kind is OutcomeKind.DELIVERED
-    }
+    delivered = {report.delivery_id: report for report in reports if report.outcome.kind is OutcomeKind.DELIVERED}
     while True:
         async with connection.transaction():
-            seen = await connection.fetch(_BATCHES_OF, list(delivered))
             # The old batches too: their counters change.
-            locked = sorted(
-                {row["batch_id"] for row in seen if row["batch_id"]} | {report.batch_id for report in reports}
-            )
-            await batches.lock(connection, locked)
-            # Only now nobody else can move them, those in no batch included: a release passes locked rows over.
-            moved = await connection.fetch(f"{_BATCHES_OF} ORDER BY delivery_id FOR UPDATE", list(delivered))
-            if any(row["batch_id"] and row["batch_id"] not in locked for row in moved):
+            old = {report.batch_id for report in reports}
+            members = await batches.lock_members(connection, list(delivered), also=old)
+            if members is None:
                 continue
+            locked = sorted(old.union(batch_id for batch_id in members.values() if batch_id is not None))
             new = await connection.fetch(
-                f"WITH {_GIVEN} {_KEEP_HISTORY} FROM given ON CONFLICT DO NOTHING RETURNING 1",
+                f"WITH {_GIVEN} {_KEEP_HISTORY} FROM given ON CONFLICT DO NOTHING RETURNING delivery_id",
                 *_columns(reports),
                 node_name,
             )
-            claimed = await connection.fetch(_ABSORB_DELIVERED, list(delivered), list(delivered.values()), locked)
+            ended = await _absorbing(connection, delivered, {row["delivery_id"] for row in new})
+            old_batches = [delivered[delivery_id].batch_id for delivery_id in ended]
+            claimed = await connection.fetch(_ABSORB_DELIVERED, ended, old_batches, locked)
         break
     to_cancel: dict[int, tuple[int, ...]] = {}
     for row in claimed:
@@ -164,7 +160,20 @@ async def _record_late(
     return len(new), to_cancel
 
 
-_BATCHES_OF = "SELECT delivery_id, batch_id FROM outstanding WHERE delivery_id = ANY($1)"
+async def _absorbing(connection: RawConnection, delivered: Mapping[int, Report], new: Set[int]) -> list[int]:
+    """The deliveries that end as delivered by these late reports; where another end was counted, it is no more.
+
+    A report that had its effect before, and comes again after somebody had the delivery sent again, has none.
+    """
+    rows = await connection.fetch(
+        "SELECT id, mailing_id, state, round FROM deliveries WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE",
+        list(delivered),
+    )
+    rows = [row for row in rows if row["id"] in new or row["round"] == delivered[row["id"]].round]
+    ended = Counter((row["mailing_id"], row["state"]) for row in rows if row["state"] not in ("open", "delivered"))
+    await counts.change(connection, Counter({key: -n for key, n in ended.items()}))
+    return [row["id"] for row in rows]
+
 
 _ABSORB_DELIVERED = """
 WITH late AS (
