@@ -172,7 +172,7 @@ class Connection:
     async def _content(self, content: bytes, may_start_content: Callable[[], bool]) -> Outcome:
         if not may_start_content():
             self.abort()
-            return self._outcome(OutcomeKind.DEFERRED, "lease stale")
+            return self._outcome(OutcomeKind.DEFERRED, "stopped before the content")
         if len(content) <= BLOCK_BYTES:
             self._stream.write(content)
         else:

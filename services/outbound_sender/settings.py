@@ -45,8 +45,6 @@ class OutboundSettings(NodeSettings, SecretSettings):
     command_timeout_seconds: float = Field(default=300.0, gt=0)
     #: How long the reply to the final dot may take (RFC 5321 §4.5.3.2.6: 10 minutes). Shorter makes second copies.
     final_dot_timeout_seconds: float = Field(default=600.0, gt=0)
-    #: A delivery older than this is given up.
-    give_up_after_seconds: float = Field(default=5 * 86_400.0, gt=0)
 
     @field_validator("hostname")
     @classmethod

@@ -20,6 +20,7 @@ from services.outbound_sender.pipeline import Pipeline
 from services.outbound_sender.rendering import Renderer, WireContent
 from services.outbound_sender.settings import OutboundSettings, host_and_port
 from services.outbound_sender.source_addresses import SourceAddresses
+from services.outbound_sender.stop_list import StopList
 from services.outbound_sender.taking import Taker
 from services.outbound_sender.transport import Login, Terms
 from shared.broker.connection import BrokerUnavailable
@@ -52,7 +53,8 @@ def build(settings: OutboundSettings) -> Process:
     publisher = Publisher(settings.amqp_url, name=name)
     limiter = Limiter()
     backlog = Backlog(_destination(settings))
-    node = OutboundNode(backlog, limiter)
+    stops = StopList()
+    node = OutboundNode(backlog, limiter, stops)
 
     async def load(mailing_id: int) -> MailingContent:
         async with database.raw() as connection:
@@ -77,6 +79,7 @@ def build(settings: OutboundSettings) -> Process:
         publisher,
         renderer,
         backlog,
+        stops,
         lease=node.lease,
         capacity_per_second=node.capacity_per_second,
         on_room=node.on_room,
@@ -95,7 +98,6 @@ def build(settings: OutboundSettings) -> Process:
         node_name=lambda: keeper.name,
         unstarted_of=taker.unstarted_of,
         on_cancelled=cancel_elsewhere,
-        give_up_after_seconds=settings.give_up_after_seconds,
     )
     pipeline = Pipeline(
         backlog,
@@ -109,6 +111,7 @@ def build(settings: OutboundSettings) -> Process:
         is_lease_fresh=lambda: keeper.is_fresh,
         keeping=Keeping(settings.connection_idle_seconds, settings.messages_per_connection),
         seven_bit=seven_bit,
+        is_stopped=stops.covers,
     )
 
     async def take(lane: Lane, received: Received[SendBatch]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from services.scheduler.release import Releaser
 from services.scheduler.settings import SchedulerSettings
+from services.scheduler.stopping import Stopper
 from services.scheduler.sweep import Sweep
 from services.scheduler.takeover import Takeover
 from services.scheduler.tasks.expansion import Expand
@@ -66,6 +67,7 @@ def build(settings: SchedulerSettings) -> Process:
         publisher,
         operator_address=settings.operator_address,
         publish_within_seconds=settings.publish_within_seconds,
+        give_up_after_seconds=settings.give_up_after_seconds,
     )
     expand = Expand(
         database,
@@ -107,6 +109,7 @@ def build(settings: SchedulerSettings) -> Process:
             takeover.run,
             releaser.run,
             sweep.run,
+            Stopper(database).run,
             *(consumer.run for consumer in all_consumers),
         ],
         drain=drain,

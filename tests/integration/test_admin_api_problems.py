@@ -8,7 +8,7 @@ import pytest
 
 from services.admin_api.app import application
 from services.admin_api.auth import FIRST_TOKEN_NAME, FirstToken
-from shared.contracts.events import NodeSettingsChanged
+from shared.contracts.base import Payload
 from shared.store import tokens
 from shared.store.engine import Database
 from tests.fakes.admin_client import TOKEN, AdminClient, admin_client, let_in
@@ -191,9 +191,12 @@ async def test_our_own_fault_is_a_problem_document_that_tells_no_secrets(api: Ad
 
     broken = Broken(database_url, name="test")
 
-    async def announce(_event: NodeSettingsChanged) -> None: ...
+    async def announce(_event: Payload) -> None: ...
 
-    transport = httpx.ASGITransport(application(broken, announce), raise_app_exceptions=False)
+    async def publish(_queue: str, _payload: Payload) -> bool:
+        return True
+
+    transport = httpx.ASGITransport(application(broken, announce, publish), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://api", headers=api.headers) as client:
         answer = await client.get("/api/v1/lists")
     assert _is_problem(answer, 500)

@@ -216,7 +216,7 @@ async def test_a_stale_lease_sends_no_byte_of_the_content() -> None:
     async with scripted_peer(takes_two) as peer:
         connection = await connected(peer.port)
         outcome = await send(connection, may_start_content=lambda: False)
-        assert (outcome.kind, outcome.because) == (OutcomeKind.DEFERRED, "lease stale")
+        assert (outcome.kind, outcome.because) == (OutcomeKind.DEFERRED, "stopped before the content")
         assert not connection.is_usable
         await until(lambda: peer.has_finished)
         assert peer.dialogues[0].commands[-1] == b"DATA"

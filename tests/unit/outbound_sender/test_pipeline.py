@@ -97,6 +97,7 @@ class Node:
             may_send=lambda: True,
             is_lease_fresh=lambda: True,
             keeping=Keeping(0.05, max_messages),
+            is_stopped=lambda _job: False,
             seven_bit=self.seven_bit,
         )
 
