@@ -26,6 +26,8 @@ from shared.store.nodes import Vitals
 
 #: Payloads that one scheduler handles at once, a queue.
 PREFETCH = 2
+#: A dead payload that could not be kept has nowhere else to go: it is tried again after so long.
+PUT_BACK_AFTER_SECONDS = 30.0
 
 
 def build(settings: SchedulerSettings) -> Process:
@@ -87,7 +89,14 @@ def build(settings: SchedulerSettings) -> Process:
         )
         for queue in TaskQueue
     ]
-    parking = Consumer(settings.amqp_url, PARKED_QUEUE, read_dead, handled_by(Park(database)), name=name)
+    parking = Consumer(
+        settings.amqp_url,
+        PARKED_QUEUE,
+        read_dead,
+        handled_by(Park(database)),
+        name=name,
+        put_back_after_seconds=PUT_BACK_AFTER_SECONDS,
+    )
     all_consumers: list[Consumer[Any]] = [*consumers, parking]
 
     async def drain() -> None:

@@ -71,7 +71,10 @@ async def of_mailing(session: Session, mailing_id: int) -> MailingCounts:
 async def change(connection: RawConnection, changes: Counter[tuple[int, str]]) -> None:
     """Write down how many deliveries of which mailing and state there are more (or, below 0, fewer)."""
     if changes:
-        await connection.executemany(
-            "INSERT INTO count_changes (mailing_id, state, change) VALUES ($1, $2, $3)",
-            [(mailing_id, state, n) for (mailing_id, state), n in changes.items()],
+        await connection.execute(
+            "INSERT INTO count_changes (mailing_id, state, change)"
+            " SELECT * FROM unnest($1::bigint[], $2::delivery_state[], $3::int[])",
+            [mailing_id for mailing_id, _ in changes],
+            [state for _, state in changes],
+            list(changes.values()),
         )

@@ -99,6 +99,10 @@ class Sink(MailCatcher):
         """Answers `reply` to recipients that match the expression, or to their final dot; the newest rule wins."""
         self._rules.insert(0, Rule(re.compile(recipient), reply, after_content, times))
 
+    def take_everything(self) -> None:
+        """No rule holds any more."""
+        self._rules = []
+
     def reset(self) -> None:
         """Counts anew and answers everything with 250 at once; connections stay open."""
         self.copies = []
