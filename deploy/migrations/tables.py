@@ -10,6 +10,7 @@ from shared.store import (
     nodes,
     parked,
     suppressions,
+    tls_policies,
     tokens,
 )
 
@@ -23,5 +24,6 @@ __all__ = [
     "nodes",
     "parked",
     "suppressions",
+    "tls_policies",
     "tokens",
 ]

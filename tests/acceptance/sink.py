@@ -75,6 +75,10 @@ class Sink(MailCatcher):
         self._open: dict[int, Session] = {}
         self._most_open: Counter[str] = Counter()
         self._rules: list[Rule] = []
+        #: Each so many-th message is taken, and its connection dropped without an answer.
+        self.drops_every: int | None = None
+        self.dropped: list[CaughtMessage] = []
+        self._taken = 0
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="sink", daemon=True)
 
@@ -172,6 +176,13 @@ class Sink(MailCatcher):
         if not self.keeps_contents:
             message.content = b""
         self.copies += [Copy(recipient, subject, message) for recipient in message.recipients]
+
+    def drops_after(self, message: CaughtMessage) -> bool:
+        self._taken += 1
+        if not self.drops_every or self._taken % self.drops_every:
+            return False
+        self.dropped.append(message)
+        return True
 
     def _rule_for(self, recipient: str, *, after_content: bool) -> str | None:
         for rule in self._rules:

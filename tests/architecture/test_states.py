@@ -9,7 +9,7 @@ import pytest
 from shared.core.delivery import DeliveryState
 from shared.core.mailing import MailingState
 from shared.core.node import BatchState
-from shared.store import batches, mailings, release
+from shared.store import batches, expansion, mailings, release
 from shared.store.batches import ClaimedBatch
 from shared.store.engine import RawConnection
 from tests.integration import stored
@@ -179,7 +179,7 @@ async def test_a_mailing_in_every_state_has_an_answer_to_expansion_release_and_f
     if state is MailingState.FINISHED:
         assert await mailings.finish(connection) == [mailing_id]
     async with connection.transaction():
-        page = await mailings.expand_page(connection, mailing_id, page_size=5, expand_again_after_seconds=30)
+        page = await expansion.expand_page(connection, mailing_id, page_size=5, expand_again_after_seconds=30)
     assert (page is not None) == (state is MailingState.EXPANDING)
     assert await stored.release_all(connection, mailing_id) == []
     assert await mailings.finish(connection) == ([] if state is MailingState.FINISHED else [mailing_id])

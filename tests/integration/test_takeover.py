@@ -11,8 +11,8 @@ import pytest
 from shared.core.node import LeftBecause
 from shared.store import batches, mailings, nodes
 from shared.store.batches import ClaimedBatch, Recipient
-from shared.store.deliveries import Report
 from shared.store.engine import RawConnection
+from shared.store.outcomes import Report
 from tests.integration import stored
 from tests.integration.stored import DEFERRED, DELIVERED, REFUSED, UNKNOWN, record, report
 
