@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from random import Random
 
 import pytest
 
@@ -214,3 +215,39 @@ async def test_a_stale_lease_sends_the_content_to_none_of_them() -> None:
         assert [outcome and outcome.because for outcome in outcomes] == ["lease stale", "550 to RCPT", "lease stale"]
         assert not is_kept
         assert peer.dialogues[0].contents == []
+
+
+ANYTHING = [OK, OK, OK, GO_ON, NOBODY, LATER, TOO_MANY, FULL, BUSY, QUEUED, b"250-", b"552 5.5.3 many\r\n", b"\xff\r\n"]
+
+
+async def test_no_mix_of_replies_leaves_a_recipient_without_an_answer_or_makes_up_a_refusal() -> None:
+    hasty = replace(SHORT, command_seconds=0.03, final_dot_seconds=0.03)
+    for seed in range(200):
+        random = Random(seed)  # noqa: S311
+
+        async def at_random(peer: Dialogue, random: Random = random) -> None:
+            await peer.greet(*EXTENSIONS)
+            for _ in range(2):
+                await peer.hear_something(0.01)
+                await peer.say(b"".join(random.choices(ANYTHING, k=random.randrange(8))))
+            await peer.hear_something(0.05)
+
+        async with scripted_peer(at_random) as peer:
+            connection = await connected(peer.port, hasty)
+            outcomes = await connection.send(
+                "post@list.test",
+                ["a@peer.test", "b@peer.test", "c@peer.test"],
+                CONTENT,
+                has_8bit=False,
+                needs_smtputf8=False,
+                may_start_content=lambda: True,
+            )
+            connection.abort()
+            assert len(outcomes) == 3, seed
+            assert any(outcomes), seed
+            for outcome in outcomes:
+                code = outcome.reply.code if outcome and outcome.reply else 0
+                if outcome and outcome.kind is REFUSED:
+                    assert 500 <= code < 600, seed
+                if outcome and outcome.kind is DELIVERED:
+                    assert 200 <= code < 300, seed
