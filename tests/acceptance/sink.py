@@ -99,9 +99,13 @@ class Sink(MailCatcher):
         """Answers `reply` to recipients that match the expression, or to their final dot; the newest rule wins."""
         self._rules.insert(0, Rule(re.compile(recipient), reply, after_content, times))
 
-    def forget(self) -> None:
-        """Starts counting anew; connections stay open."""
+    def reset(self) -> None:
+        """Counts anew and answers everything with 250 at once; connections stay open."""
         self.copies = []
+        self._most_open.clear()
+        self._rules = []
+        self.latency_seconds = 0.0
+        self.keeps_contents = False
 
     # What was seen
 
@@ -115,9 +119,10 @@ class Sink(MailCatcher):
     def copies_of(self, node: str) -> list[Copy]:
         return [copy for copy in list(self.copies) if copy.node == node]
 
-    def extra_copies(self) -> int:
-        """How many copies more than one a recipient and subject."""
-        pairs = Counter((copy.recipient, copy.subject) for copy in list(self.copies))
+    def extra_copies(self, *subjects: str) -> int:
+        """How many copies more than one a recipient and subject, of all subjects or of these."""
+        counted = [copy for copy in list(self.copies) if not subjects or copy.subject in subjects]
+        pairs = Counter((copy.recipient, copy.subject) for copy in counted)
         return sum(count - 1 for count in pairs.values())
 
     def open_connections_of(self, node: str) -> int:
