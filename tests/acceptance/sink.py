@@ -106,6 +106,7 @@ class Sink(MailCatcher):
         self._rules = []
         self.latency_seconds = 0.0
         self.keeps_contents = False
+        self.drops_every, self.dropped, self._taken = None, [], 0
 
     # What was seen
 
