@@ -126,7 +126,7 @@ async def send_to_three(
     outcomes = await connection.send(
         "post@list.test",
         [f"{name}@peer.test" for name in "abc"],
-        CONTENT,
+        [CONTENT],
         has_8bit=False,
         needs_smtputf8=False,
         may_start_content=may_start_content,
@@ -160,7 +160,7 @@ async def test_after_452_no_more_recipients_are_named_than_were_taken() -> None:
         await connection.send(
             "post@list.test",
             ["a@peer.test", "b@peer.test", "c@peer.test"],
-            CONTENT,
+            [CONTENT],
             has_8bit=False,
             needs_smtputf8=False,
             may_start_content=lambda: True,
@@ -183,7 +183,7 @@ async def test_a_hundred_recipients_go_in_one_write_and_come_back_in_order() -> 
         outcomes = await connection.send(
             "post@list.test",
             [f"m{number}@peer.test" for number in range(100)],
-            CONTENT,
+            [CONTENT],
             has_8bit=False,
             needs_smtputf8=False,
             may_start_content=lambda: True,
@@ -198,7 +198,7 @@ async def test_an_address_that_could_end_its_command_is_refused_alone() -> None:
         outcomes = await connection.send(
             "post@list.test",
             ["a@peer.test", "b@peer.test>\r\nRCPT TO:<evil@peer.test", "c@peer.test"],
-            CONTENT,
+            [CONTENT],
             has_8bit=False,
             needs_smtputf8=False,
             may_start_content=lambda: True,
@@ -237,7 +237,7 @@ async def test_no_mix_of_replies_leaves_a_recipient_without_an_answer_or_makes_u
             outcomes = await connection.send(
                 "post@list.test",
                 ["a@peer.test", "b@peer.test", "c@peer.test"],
-                CONTENT,
+                [CONTENT],
                 has_8bit=False,
                 needs_smtputf8=False,
                 may_start_content=lambda: True,
