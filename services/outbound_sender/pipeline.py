@@ -226,7 +226,7 @@ class Pipeline:
             content.shared_return_path
             or f"{return_path_local(first.recipient.delivery_id, self._secret)}@{content.return_domain}",
             [job.address.wire for job in jobs],
-            content.content,
+            (content.content,),
             has_8bit=content.has_8bit,
             needs_smtputf8=content.needs_smtputf8 or first.address.needs_smtputf8,
             may_start_content=may_start_content,

@@ -60,6 +60,12 @@ class OutboundSettings(NodeSettings, SecretSettings):
             return value
         return tuple(str(ip_address(address.strip())) for address in value.split(","))
 
+    @property
+    def relay_policy(self) -> TlsPolicy:
+        """What is demanded of the relay."""
+        by_itself = TlsPolicy.OPPORTUNISTIC if self.relay_password is None else TlsPolicy.REQUIRED
+        return self.relay_tls or by_itself
+
     @model_validator(mode="after")
     def _has_a_way_out(self) -> Self:
         if self.delivery == "relay" and self.relay is None:

@@ -32,7 +32,6 @@ from shared.contracts.topology import Lane
 from shared.core.address import Address
 from shared.core.delivery import Outcome
 from shared.core.node import NodeKind
-from shared.core.tls_policy import TlsPolicy
 from shared.dns.mx import MxLookup
 from shared.dns.resolver import Resolver
 from shared.runtime.lease import LeaseKeeper
@@ -163,12 +162,10 @@ def _next_hop(settings: OutboundSettings, node: OutboundNode) -> NextHop:
     terms = Terms(settings.hostname, _timeouts(settings))
     if settings.relay is None or settings.delivery == "mx":
         return NextHop(_mx_route(settings), terms, policy=node.tls_policy, sources=sources)
-    policy = settings.relay_tls or TlsPolicy.OPPORTUNISTIC
     if settings.relay_user is not None and settings.relay_password is not None:
         terms = replace(terms, login=Login(settings.relay_user, settings.relay_password.get_secret_value()))
-        policy = settings.relay_tls or TlsPolicy.REQUIRED
     route = RelayRoute(*host_and_port(settings.relay))
-    return NextHop(route, terms, policy=lambda _domain: policy, sources=sources)
+    return NextHop(route, terms, policy=lambda _domain: settings.relay_policy, sources=sources)
 
 
 def _mx_route(settings: OutboundSettings) -> MxRoute:

@@ -93,10 +93,6 @@ class Sink(MailCatcher):
         """Answers `reply` to recipients that match the expression, or to their final dot; the newest rule wins."""
         self._rules.insert(0, Rule(re.compile(recipient), reply, after_content, times))
 
-    def take_everything(self) -> None:
-        """No rule holds any more."""
-        self._rules = []
-
     def reset(self) -> None:
         """Counts anew and answers everything with 250 at once; connections stay open."""
         self.latency_seconds = 0.0
@@ -108,6 +104,10 @@ class Sink(MailCatcher):
         self.drops_every: int | None = None
         self.dropped: list[CaughtMessage] = []
         self._taken = 0
+
+    def take_everything(self) -> None:
+        """No rule holds any more."""
+        self._rules = []
 
     # What was seen
 

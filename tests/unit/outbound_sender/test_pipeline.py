@@ -45,14 +45,14 @@ class FakeConnection:
         self,
         return_path: str,
         recipients: Sequence[str],
-        content: bytes,
+        content: Sequence[bytes],
         *,
         has_8bit: bool,  # noqa: ARG002 - shown with the transport
         needs_smtputf8: bool,  # noqa: ARG002
         may_start_content: Callable[[], bool],
     ) -> Sequence[Outcome | None]:
         assert may_start_content()
-        self.sent.append((return_path, recipients, content))
+        self.sent.append((return_path, recipients, b"".join(content)))
         await asyncio.sleep(0)
         return self._answer(recipients)
 
