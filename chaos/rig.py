@@ -130,9 +130,7 @@ class Rig:
         for way in self.ways.values():
             way.database.mend()
             way.broker.mend()
-        for server in (self.cluster.database, self.cluster.broker):
-            if not server.is_running:
-                server.start()
+        self.cluster.start_servers()
         for service in self.cluster.processes.services:
             service.thaw()
             if not service.is_running:

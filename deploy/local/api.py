@@ -91,6 +91,10 @@ class Api:
     def retry_parked(self, parked_id: int) -> None:
         _checked(self.request("POST", f"/parked/{parked_id}/retry"))
 
+    def inherit_node_settings(self, name: str) -> None:
+        """Forgets all that was set for the node."""
+        _checked(self.request("DELETE", f"/nodes/{name}/settings"))
+
     def drain(self, name: str) -> None:
         _checked(self.request("POST", f"/nodes/{name}/drain"))
 

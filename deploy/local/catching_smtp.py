@@ -68,6 +68,10 @@ class MailCatcher:
         """How long a reply is held back; `messages` are those that it answers with 250."""
         return self.latency_seconds
 
+    def drops_after(self, message: CaughtMessage) -> bool:  # noqa: ARG002
+        """Whether the connection is dropped now, without an answer to the message that was taken."""
+        return False
+
 
 async def serve(catcher: MailCatcher, host: str, port: int) -> asyncio.Server:
     """The server, accepting connections."""
@@ -153,6 +157,10 @@ class _Connection(asyncio.Protocol):
             self._reply(reply)
             return
         self._catcher.caught(message)
+        if self._catcher.drops_after(message):
+            self._is_leaving = True
+            self._transport.abort()
+            return
         self._answered.append(message)
         self._reply("250 2.0.0 Caught")
 

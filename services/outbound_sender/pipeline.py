@@ -6,13 +6,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from random import random
-from typing import Protocol
 
 from prometheus_client import Histogram
 
 from services.outbound_sender.backlog import Backlog, Job
+from services.outbound_sender.kept_connection import Connection, Keeping, Kept, NextHop
 from services.outbound_sender.limits import Limiter
 from services.outbound_sender.rendering import WireContent
 from services.outbound_sender.taking import Taker
@@ -36,57 +35,6 @@ MAX_COMMIT_SECONDS = 1.0
 MEAN_WEIGHT = 0.02
 
 
-class Connection(Protocol):
-    """A connection to a next hop."""
-
-    @property
-    def is_usable(self) -> bool: ...
-
-    @property
-    def max_recipients(self) -> int: ...
-
-    async def send(
-        self,
-        return_path: str,
-        recipients: Sequence[str],
-        content: bytes,
-        *,
-        has_8bit: bool,
-        needs_smtputf8: bool,
-        may_start_content: Callable[[], bool],
-    ) -> Sequence[Outcome | None]: ...
-
-    async def quit(self) -> None: ...
-
-    def abort(self) -> None: ...
-
-
-class NextHop(Protocol):
-    """Opens connections towards a recipient's domain."""
-
-    async def open_connection(self, domain: str) -> Connection | Outcome: ...
-
-
-@dataclass(slots=True)
-class _Kept:
-    """The connection that a slot keeps from one transaction to the next."""
-
-    connection: Connection | None = None
-    destination: str | None = None
-    #: Recipients it was used for.
-    messages: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Keeping:
-    """How long a connection is kept."""
-
-    #: A connection that nobody needs is closed after so long.
-    idle_seconds: float = 5.0
-    #: After so many recipients it is closed, and a new one opened.
-    max_messages: int = 1000
-
-
 #: A job, its outcome, and after how many seconds to try again if it is to be tried again.
 _Settled = tuple[Job, Outcome, float]
 
@@ -107,8 +55,13 @@ class Pipeline:
         may_send: Callable[[], bool],
         is_lease_fresh: Callable[[], bool],
         keeping: Keeping,
+        is_stopped: Callable[[Job], bool],
+        seven_bit: Callable[[int], Awaitable[WireContent | Outcome]],
     ) -> None:
-        """`may_send` says whether anything may start at all: the lease is fresh, sending is on, nobody drains."""
+        """`seven_bit` has a mailing's content for a server without 8BITMIME.
+
+        `may_send` says whether anything may start at all: the lease is fresh, sending is on, nobody drains.
+        `is_stopped` says of one job that it may not: its mailing is paused, its recipient suppressed, and so on."""
         self._backlog = backlog
         self._taker = taker
         self._limiter = limiter
@@ -119,6 +72,8 @@ class Pipeline:
         self._may_send = may_send
         self._is_lease_fresh = is_lease_fresh
         self._keeping = keeping
+        self._seven_bit = seven_bit
+        self._is_stopped = is_stopped
         self._slots: dict[int, asyncio.Task[None]] = {}
         self._busy: set[int] = set()
         self._idle = asyncio.Condition()
@@ -166,7 +121,7 @@ class Pipeline:
             await self._idle.wait_for(lambda: not self._busy)
 
     async def _slot(self, number: int) -> None:
-        kept = _Kept()
+        kept = Kept()
         try:
             while number < self._limiter.connections:
                 job = await self._next_job(kept)
@@ -181,7 +136,7 @@ class Pipeline:
         finally:
             await self._close(kept)
 
-    async def _next_job(self, kept: _Kept) -> Job:
+    async def _next_job(self, kept: Kept) -> Job:
         if kept.connection is not None and not len(self._backlog):
             try:
                 async with asyncio.timeout(self._keeping.idle_seconds):
@@ -190,11 +145,11 @@ class Pipeline:
                 await self._close(kept)
         return await self._backlog.next(kept.destination)
 
-    async def _serve(self, job: Job, kept: _Kept) -> None:
+    async def _serve(self, job: Job, kept: Kept) -> None:
         """One job from connection to committed outcome; or back to the others, when nothing may start any more."""
 
         def may_start() -> bool:
-            return self._may_send() and self._taker.holds(job)
+            return self._may_send() and self._taker.holds(job) and not self._is_stopped(job)
 
         began_seconds = time.monotonic()
         if isinstance(job.held.content, Outcome):
@@ -212,7 +167,10 @@ class Pipeline:
         if failure is not None:
             await self._end_without_sending(job, failure)
             return
-        content, jobs = job.held.content, [job]
+        jobs, content = [job], await self._content_for(job, kept.connection)
+        if isinstance(content, Outcome):
+            await self._end_without_sending(job, content)
+            return
         if content.shared_return_path is not None:
             jobs += self._backlog.more_like(job, kept.connection.max_recipients - 1, self._limiter.turn_now)
         for starting in jobs:
@@ -226,11 +184,18 @@ class Pipeline:
                 commit_seconds = min(time.monotonic() - sent_seconds, MAX_COMMIT_SECONDS)
                 self._measure((sent_seconds - began_seconds + commit_seconds) / len(jobs))
             if left and (failure := await self._connect(left[0], kept)):
-                await asyncio.gather(*[self._end_without_sending(job, failure) for job in left])
+                await self._commit_all([self._without_sending(other, failure) for other in left])
                 return
             jobs, began_seconds = left, time.monotonic()
 
-    async def _connect(self, job: Job, kept: _Kept) -> Outcome | None:
+    async def _content_for(self, job: Job, connection: Connection) -> WireContent | Outcome:
+        """What the job's recipient is sent on this connection, or what it comes to without sending."""
+        content = job.held.content
+        if isinstance(content, Outcome) or not content.has_8bit or connection.takes_8bit:
+            return content
+        return await self._seven_bit(job.held.batch.mailing_id)
+
+    async def _connect(self, job: Job, kept: Kept) -> Outcome | None:
         """Have a usable connection to the job's destination in `kept`, or say why there is none."""
         destination = self._destination(job.address)
         if kept.connection is not None and (kept.destination != destination or not kept.connection.is_usable):
@@ -245,7 +210,7 @@ class Pipeline:
         return None
 
     async def _transact(
-        self, jobs: Sequence[Job], content: WireContent, kept: _Kept
+        self, jobs: Sequence[Job], content: WireContent, kept: Kept
     ) -> tuple[list[_Settled], list[Job]]:
         """One transaction's outcomes, and whom the peer left for the next one."""
         assert kept.connection is not None  # noqa: S101 - `_connect` saw to it
@@ -254,15 +219,16 @@ class Pipeline:
         def may_start_content() -> bool:
             nonlocal was_stopped
             was_stopped = not (self._is_lease_fresh() and all(map(self._taker.holds, jobs)))
+            was_stopped = was_stopped or any(map(self._is_stopped, jobs))
             return not was_stopped
 
         outcomes = await kept.connection.send(
             content.shared_return_path
             or f"{return_path_local(first.recipient.delivery_id, self._secret)}@{content.return_domain}",
             [job.address.wire for job in jobs],
-            content.content,
+            (content.content,),
             has_8bit=content.has_8bit,
-            needs_smtputf8=first.address.needs_smtputf8,
+            needs_smtputf8=content.needs_smtputf8 or first.address.needs_smtputf8,
             may_start_content=may_start_content,
         )
         was_new, kept.messages = not kept.messages, kept.messages + len(jobs)
@@ -277,12 +243,15 @@ class Pipeline:
             elif not was_new and _is_the_connections_end(outcome):
                 settled.append((job, outcome, LOST_CONNECTION_SECONDS))
             else:
-                settled.append((job, outcome, retry_after_seconds(job.recipient.attempt, random())))  # noqa: S311 - jitter
+                settled.append((job, outcome, _retry_after_seconds(job, outcome)))
         return settled, left
 
     async def _end_without_sending(self, job: Job, outcome: Outcome) -> None:
         self._taker.started(job)
-        await self._commit(job, outcome, retry_after_seconds(job.recipient.attempt, random()))  # noqa: S311 - jitter
+        await self._commit(*self._without_sending(job, outcome))
+
+    def _without_sending(self, job: Job, outcome: Outcome) -> _Settled:
+        return job, outcome, _retry_after_seconds(job, outcome)
 
     async def _commit_all(self, settled: Sequence[_Settled]) -> None:
         if len(settled) == 1:
@@ -310,7 +279,7 @@ class Pipeline:
         _transaction_seconds.observe(transaction_seconds)
         self.mean_transaction_seconds += MEAN_WEIGHT * (transaction_seconds - self.mean_transaction_seconds)
 
-    async def _close(self, kept: _Kept) -> None:
+    async def _close(self, kept: Kept) -> None:
         connection, kept.connection, kept.destination, kept.messages = kept.connection, None, None, 0
         if connection is not None:
             self.open_connections -= 1
@@ -320,3 +289,12 @@ class Pipeline:
 def _is_the_connections_end(outcome: Outcome) -> bool:
     """The peer had enough of a connection that was kept: no word about the recipient, who gets a new one."""
     return outcome.kind is OutcomeKind.DEFERRED and (outcome.reply is None or outcome.reply.code == 421)
+
+
+def _retry_after_seconds(job: Job, outcome: Outcome) -> float:
+    return retry_after_seconds(
+        job.recipient.attempt,
+        random(),  # noqa: S311 - jitter
+        schedule=job.held.batch.retry_schedule_seconds,
+        reply=outcome.reply,
+    )
