@@ -63,9 +63,11 @@ class Ledger:
         if mailing_id is None:
             return missing, [f"{mailing.subject}: accepted, and no mailing was made of it"]
         told = self._rig.cluster.api.mailing(mailing_id)
-        on_record = told["refused"] + told["expired"] + told["suppressed"]
+        on_record = sum(told[state] for state in ("refused", "expired", "suppressed", "cancelled"))
         complaints = [
-            f"{mailing.subject}: {told[state]} deliveries {state}" for state in ("open", "parked") if told[state]
+            f"{mailing.subject}: {told[state]} deliveries {state}"
+            for state in ("open", "parked", "unknown")
+            if told[state]
         ]
         if told["recipients"] != len(mailing.members):
             complaints.append(f"{mailing.subject}: {told['recipients']} deliveries for {len(mailing.members)} members")

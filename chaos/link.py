@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Coroutine
 from enum import StrEnum
-from typing import Any, TypeVar
 
+from chaos.loop_thread import LoopThread
 from deploy.local.ports import LOOPBACK, free_port
-
-T = TypeVar("T")
 
 _CHUNK_BYTES = 1 << 16
 
@@ -30,8 +26,7 @@ class Link:
     def __init__(self, target_port: int) -> None:
         self.port = free_port()
         self._target_port = target_port
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name=f"link {target_port}", daemon=True)
+        self._thread = LoopThread(f"link {target_port}")
         self._flows = asyncio.Event()
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
@@ -41,20 +36,15 @@ class Link:
         self.mend()
 
     def stop(self) -> None:
-        self._run(self._refuse())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
+        self._thread.run(self._refuse())
+        self._thread.stop()
 
     def cut(self, how: Cut) -> None:
-        self._run(self._refuse() if how is Cut.REFUSING else self._silence())
+        self._thread.run(self._refuse() if how is Cut.REFUSING else self._silence())
 
     def mend(self) -> None:
         """Everything flows, from now on."""
-        self._run(self._listen())
-
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        self._thread.run(self._listen())
 
     async def _listen(self) -> None:
         self._flows.set()

@@ -49,8 +49,8 @@ class Shape:
     #: The address of each recipient domain's mail server, when delivery is by DNS: the sink listens at those in
     #: 127.0.1.0/24. Otherwise all mail goes to the sink.
     mail_servers: Mapping[str, str] = field(default_factory=dict)
-    #: Lines of rabbitmq.conf.
-    broker_configuration: str = ""
+    #: Parameters of RabbitMQ's Erlang application.
+    broker_parameters: Mapping[str, int] = field(default_factory=dict)
     #: Whether the processes named in `LINKED` reach broker and database through links.
     has_links: bool = False
 
@@ -121,6 +121,11 @@ class Rig:
         """The mailing's id. Raises TimeoutError."""
         return self.cluster.wait_until_finished(mailing.message_id, _MAILING_SECONDS)
 
+    def cancel(self, mailing: Mailing) -> None:
+        """Ends what of the mailing is not delivered."""
+        mailing_id = self.cluster.api.mailing_id_of(mailing.message_id)
+        self.cluster.api.request("POST", f"/mailings/{mailing_id}/cancel").raise_for_status()
+
     def crashed(self) -> list[Service]:
         """Who ended without having been killed or asked to."""
         return [s for s in self.cluster.processes.services if s.exit_code not in (None, 0, -signal.SIGKILL)]
@@ -147,7 +152,7 @@ def running_rig(shape: Shape, name: str) -> Iterator[Rig]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="listfleet-chaos-")))
         folder.chmod(0o711)  # PostgreSQL runs as a user of its own
-        broker = RabbitMQ(folder / "rabbitmq", find_or_install_server(), configuration=shape.broker_configuration)
+        broker = RabbitMQ(folder / "rabbitmq", find_or_install_server(), parameters=shape.broker_parameters)
         stack.callback(broker.stop)
         broker.launch()
         database = Postgres(folder / "postgres")

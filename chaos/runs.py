@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -53,7 +54,8 @@ def run_seed(fault: Fault, seed: int, rig: Rig, ledger: Ledger) -> Balance:
         allowed_extra = fault.strike(rig, Random(f"{fault.name}/{seed}"))  # noqa: S311 - to be repeatable
         for mailing in rig.mailings[first:]:
             rig.wait_until_finished(mailing)
-    except (NotAsItMustBe, OSError, httpx.HTTPError) as error:  # OSError: TimeoutError and SMTPException, too
+    # OSError is TimeoutError and SMTPException, too.
+    except (NotAsItMustBe, OSError, httpx.HTTPError, subprocess.SubprocessError) as error:
         complaints.append(f"{type(error).__name__}: {error}")
     complaints += [f"{service.name} ended with code {service.exit_code}" for service in rig.crashed()]
     rig.revive()

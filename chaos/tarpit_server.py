@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from chaos.loop_thread import LoopThread
 
 _GREETING = b"220 tarpit.test ESMTP\r\n"
 
@@ -14,9 +15,6 @@ _GREETING = b"220 tarpit.test ESMTP\r\n"
 @contextmanager
 def running_tarpit(host: str, port: int, *, byte_seconds: float) -> Iterator[None]:
     """Of two connections one gets the greeting a byte at a time, the other gets it at once and never a reply."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="tarpit", daemon=True)
-    thread.start()
     numbers = itertools.count()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -32,10 +30,11 @@ def running_tarpit(host: str, port: int, *, byte_seconds: float) -> Iterator[Non
         finally:
             writer.close()
 
-    server = asyncio.run_coroutine_threadsafe(asyncio.start_server(serve, host, port), loop).result(10)
+    thread = LoopThread("tarpit")
+    thread.start()
+    server = thread.run(asyncio.start_server(serve, host, port))
     try:
         yield
     finally:
-        loop.call_soon_threadsafe(server.close)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        server.close()
+        thread.stop()

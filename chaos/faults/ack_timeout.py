@@ -31,6 +31,6 @@ FAULTS = (
         "ack-timeout",
         outlast_acknowledgements,
         # Milliseconds; 30 minutes, looked at every minute, otherwise.
-        Shape(broker_configuration="consumer_timeout = 2000\nchannel_tick_interval = 500\n"),
+        Shape(broker_parameters={"consumer_timeout": 2000, "channel_tick_interval": 500}),
     ),
 )

@@ -47,5 +47,5 @@ def _fault(name: str, strike: Strike) -> Fault:
 
 FAULTS = (
     _fault("memory-alarm", _alarming(("set_vm_memory_high_watermark", "0"), ("set_vm_memory_high_watermark", "0.4"))),
-    _fault("disk-alarm", _alarming(("set_disk_free_limit", "1000TB"), ("set_disk_free_limit", "20MB"))),
+    _fault("disk-alarm", _alarming(("set_disk_free_limit", "100000GB"), ("set_disk_free_limit", "20MB"))),
 )

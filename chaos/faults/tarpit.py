@@ -17,9 +17,14 @@ _KEPT_SHARE = 0.9
 
 def wait_in_a_tarpit(rig: Rig, _chance: Random) -> int:
     """The same recipients once with a domain more that answers, and once with one more that does not."""
-    before = _rate(rig, rig.post(_list(rig, "without", _SPARE)))
+    mailing = rig.post(_list(rig, "without", _SPARE))
+    rig.wait_until_finished(mailing)
+    before = _rate(rig, mailing)
     with running_tarpit(_TARPIT_HOST, rig.sink.port, byte_seconds=1.0):
-        rate = _rate(rig, rig.post(_list(rig, "within", _TARPIT)))
+        mailing = rig.post(_list(rig, "within", _TARPIT))
+        rig.wait_for_share(mailing, 1 - 1 / (len(_ORDINARY) + 1))
+    rate = _rate(rig, mailing)
+    rig.cancel(mailing)  # Those in the tarpit would be tried for days.
     if rate < _KEPT_SHARE * before:
         raise NotAsItMustBe(f"the others went at {rate:.0f} a second instead of {before:.0f}: {rate / before:.0%}")
     return 0
@@ -35,7 +40,6 @@ def _list(rig: Rig, name: str, last_domain: str) -> str:
 
 def _rate(rig: Rig, mailing: Mailing) -> float:
     """Copies a second of those in ordinary domains, from the first to the last."""
-    rig.wait_until_finished(mailing)
     times = sorted(
         copy.received_seconds
         for copy in list(rig.sink.copies)
@@ -50,14 +54,14 @@ FAULTS = (
         wait_in_a_tarpit,
         Shape(
             recipients=1,
-            limits={"max_connections": 24, "max_connections_per_host": 1},
+            limits={"max_connections": 24},
             latency_seconds=0.1,
             mail_servers={
                 **{domain: f"127.0.1.{number}" for number, domain in enumerate((*_ORDINARY, _SPARE), start=1)},
                 _TARPIT: _TARPIT_HOST,
             },
-            # 300 s and 5 days otherwise.
-            settings={"command_timeout_seconds": "4", "give_up_after_seconds": "20"},
+            # 300 s otherwise.
+            settings={"command_timeout_seconds": "4"},
         ),
     ),
 )

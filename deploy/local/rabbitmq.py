@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.local.child import Child, descendants, see_off
@@ -26,14 +27,16 @@ disk_free_limit.absolute = 20MB
 class RabbitMQ:
     """One node with its folder. The folder holds queues, log and password, and survives a stop."""
 
-    def __init__(self, folder: Path, server: Path, *, port: int | None = None, configuration: str = "") -> None:
-        """`server` is the start script, as `rabbitmq_install.find_server` returns it; `configuration` is lines for
-        rabbitmq.conf, beside our own."""
+    def __init__(
+        self, folder: Path, server: Path, *, port: int | None = None, parameters: Mapping[str, int] | None = None
+    ) -> None:
+        """`server` is the start script, as `rabbitmq_install.find_server` returns it; `parameters` are
+        of RabbitMQ's Erlang application, also those that rabbitmq.conf has no word for."""
         self._folder = folder.resolve()
         self._folder.mkdir(parents=True, exist_ok=True)
         self.port = port or free_port()
         self._epmd_port = free_port()
-        self._configuration = configuration
+        self._parameters = parameters or {}
         self._server = server
         self._environment_of_node = environment = self._environment(free_port())
         self._log = self._folder / "log"
@@ -63,7 +66,7 @@ class RabbitMQ:
         """Starts the node without waiting for it, so that other parts may start meanwhile."""
         configuration = self._folder / "rabbitmq.conf"
         configuration.touch(mode=0o600)
-        configuration.write_text(_CONFIGURATION.format(password=self._password()) + self._configuration)
+        configuration.write_text(_CONFIGURATION.format(password=self._password()))
         (self._folder / "enabled_plugins").write_text("[].\n")
         if not self._epmd.is_running:
             self._epmd.start()
@@ -112,7 +115,12 @@ class RabbitMQ:
             "RABBITMQ_NODE_IP_ADDRESS": LOOPBACK,
             "RABBITMQ_NODE_PORT": str(self.port),
             "RABBITMQ_DIST_PORT": str(distribution_port),
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": " ".join(
+                [
+                    "-kernel inet_dist_use_interface {127,0,0,1}",
+                    *(f"-rabbit {name} {value}" for name, value in self._parameters.items()),
+                ]
+            ),
             "RABBITMQ_CONF_ENV_FILE": str(self._folder / "none"),
             "RABBITMQ_CONFIG_FILE": str(self._folder / "rabbitmq.conf"),
             "RABBITMQ_ADVANCED_CONFIG_FILE": str(self._folder / "none"),
