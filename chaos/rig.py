@@ -161,14 +161,14 @@ def running_rig(shape: Shape, name: str) -> Iterator[Rig]:
         sink = RecordingSink(logs / "sink.record", latency_seconds=shape.latency_seconds)
         sink.start()
         stack.callback(sink.stop)
-        cluster = LiveCluster(logs, database.url, broker.url, database, broker, sink)
-        stack.callback(cluster.stop)
-        cluster.processes.migrate()
         linked = LINKED if shape.has_links else ()
         ways = {name: Ways(Link(database.port), Link(broker.port)) for name in linked}
         for link in (link for way in ways.values() for link in (way.database, way.broker)):
             link.start()
             stack.callback(link.stop)
+        cluster = LiveCluster(logs, database.url, broker.url, database, broker, sink)
+        stack.callback(cluster.stop)
+        cluster.processes.migrate()
         rig = Rig(shape, cluster, sink, ways)
         _start(rig, {**shape.settings, **stack.enter_context(_delivery(shape, sink))})
         yield rig

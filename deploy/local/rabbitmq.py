@@ -110,6 +110,7 @@ class RabbitMQ:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RABBITMQ_", "ERL_"))}
         return inherited | {
             "HOME": str(self._folder),  # where Erlang keeps the cookie
+            "ERL_CRASH_DUMP": str(self._folder / "erl_crash.dump"),
             "ERL_EPMD_PORT": str(self._epmd_port),
             "RABBITMQ_NODENAME": "listfleet@localhost",  # not the machine's name, which may change between starts
             "RABBITMQ_NODE_IP_ADDRESS": LOOPBACK,
