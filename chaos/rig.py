@@ -143,12 +143,19 @@ class Rig:
         self.cluster.processes.wait_until_ready()
 
 
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """The two that every process needs, and what is the cluster's own on them."""
+
+    database: Postgres
+    broker: RabbitMQ
+    database_url: str
+    broker_url: str
+
+
 @contextmanager
-def running_rig(shape: Shape, name: str) -> Iterator[Rig]:
-    """Raises StartFailedError, RabbitMQMissingError; whatever was started is ended."""
-    logs = LOGS / name
-    shutil.rmtree(logs, ignore_errors=True)
-    logs.mkdir(parents=True)
+def running_servers(shape: Shape) -> Iterator[Servers]:
+    """Servers of a fault's own; the broker may still be starting. Raises StartFailedError, RabbitMQMissingError."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="listfleet-chaos-")))
         folder.chmod(0o711)  # PostgreSQL runs as a user of its own
@@ -158,6 +165,17 @@ def running_rig(shape: Shape, name: str) -> Iterator[Rig]:
         database = Postgres(folder / "postgres")
         stack.callback(database.stop)
         database.start()
+        yield Servers(database, broker, database.url, broker.url)
+
+
+@contextmanager
+def running_rig(servers: Servers, shape: Shape, name: str) -> Iterator[Rig]:
+    """Everything else; it is ended, the servers run on. Raises StartFailedError."""
+    logs = LOGS / name
+    shutil.rmtree(logs, ignore_errors=True)
+    logs.mkdir(parents=True)
+    database, broker = servers.database, servers.broker
+    with ExitStack() as stack:
         sink = RecordingSink(logs / "sink.record", latency_seconds=shape.latency_seconds)
         sink.start()
         stack.callback(sink.stop)
@@ -166,7 +184,7 @@ def running_rig(shape: Shape, name: str) -> Iterator[Rig]:
         for link in (link for way in ways.values() for link in (way.database, way.broker)):
             link.start()
             stack.callback(link.stop)
-        cluster = LiveCluster(logs, database.url, broker.url, database, broker, sink)
+        cluster = LiveCluster(logs, servers.database_url, servers.broker_url, database, broker, sink)
         stack.callback(cluster.stop)
         cluster.processes.migrate()
         rig = Rig(shape, cluster, sink, ways)

@@ -13,7 +13,7 @@ import httpx
 from chaos.fault import Fault, NotAsItMustBe
 from chaos.ledger import Balance, Ledger
 from chaos.report import Row
-from chaos.rig import Rig, running_rig
+from chaos.rig import Rig, running_rig, running_servers
 
 
 def run(fault: Fault, seeds: Iterable[int], row: Row) -> list[str]:
@@ -36,7 +36,8 @@ def _balances(fault: Fault, seeds: Iterable[int]) -> Iterator[tuple[int, Balance
     while remaining:
         began_seconds = time.monotonic()
         with ExitStack() as stack:
-            rig = stack.enter_context(running_rig(fault.shape, f"{fault.name}-{remaining[0]}"))
+            servers = stack.enter_context(running_servers(fault.shape))
+            rig = stack.enter_context(running_rig(servers, fault.shape, f"{fault.name}-{remaining[0]}"))
             ledger, is_good = Ledger(rig), True
             while remaining and is_good:
                 seed = remaining.pop(0)
