@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from enum import StrEnum
 
 from chaos.loop_thread import LoopThread
@@ -63,6 +64,10 @@ class Link:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.add(writer)
+        with suppress(asyncio.CancelledError):  # at the end: Python 3.11 complains of server tasks that are cancelled
+            await self._pass_on(reader, writer)
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await self._flows.wait()
             far_reader, far_writer = await asyncio.open_connection(LOOPBACK, self._target_port)

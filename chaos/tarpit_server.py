@@ -25,8 +25,8 @@ def running_tarpit(host: str, port: int, *, byte_seconds: float) -> Iterator[Non
                 await writer.drain()
                 await asyncio.sleep(byte_seconds)
             await reader.read()  # until the client has enough
-        except OSError:
-            pass
+        except (OSError, asyncio.CancelledError):
+            pass  # The client had enough, or it is the end.
         finally:
             writer.close()
 
