@@ -25,7 +25,7 @@ BULK_RECIPIENTS = 40_000
 #: (h): a message takes two of the slow replies, so 40 connections make 200 a second, far from what the machine can do.
 LATENCY_SECONDS = 0.1
 SLOW_CONNECTIONS = 40
-SLOW_RECIPIENTS = 4_000
+SLOW_RECIPIENTS = 5_000
 SLOW_WARM_UP_RECIPIENTS = 200
 NODE_COUNTS = (1, 2, 4)
 #: (i), besides the rounds' own.

@@ -8,6 +8,11 @@ from bench import findings
 from bench.findings import Figure, Findings
 from bench.listfleet import CONNECTIONS
 
+#: Of the sender, a 1,000 signed messages.
+MAX_SENDER_CPU_SECONDS = 0.9
+#: A node's peak, however many the recipients.
+MAX_NODE_MEGABYTES = 150
+
 
 @dataclass(frozen=True, slots=True)
 class _Aim:
@@ -62,6 +67,9 @@ def show(found: Findings) -> None:
     for line in _LINES:
         _show_line(found, line)
     print(f"The sink of (a), (c), (d), (e) and the sizes: {found.sink}; that of (f) and (h) is our own.")
+    if sender := found.cpu_seconds_per_1000(findings.signed_mailing).get("outbound_sender-1"):
+        verdict = _verdict(is_reached=sender <= MAX_SENDER_CPU_SECONDS)
+        print(f"(e) costs the sender {sender:.3f} CPU s a 1,000, at most {MAX_SENDER_CPU_SECONDS}: {verdict}.")
     for name, mailing in (("(d)", findings.unsigned_mailing), ("(e)", findings.signed_mailing)):
         if found.mailings(mailing):
             _show_parts(found, name, mailing)
@@ -86,10 +94,14 @@ def _reached(found: Findings, figure: Figure, aim: _Aim) -> str | None:
     reached = found.ratio(figure, aim.to) if aim.to else found.median(figure)
     if reached is None:
         return None
-    verdict = "reached" if reached >= aim.at_least else "missed"
+    verdict = _verdict(is_reached=reached >= aim.at_least)
     if aim.to is None:
         return f"at least {aim.at_least:,.0f}: {verdict}"
     return f"{reached:.2f} times {aim.name}, at least {aim.at_least:g}: {verdict}"
+
+
+def _verdict(*, is_reached: bool) -> str:
+    return "reached" if is_reached else "missed"
 
 
 def _show_parts(found: Findings, name: str, mailing: findings.Mailing) -> None:
@@ -108,4 +120,6 @@ def _show_sizes(found: Findings) -> None:
     print(f"\n{'(i) by size, unsigned, one run each':40}{'a second':>10}{'CPU s a 1,000':>16}   a node's peak MB")
     for measured in found.sizes:
         cpu, peak = measured.whole_cpu_seconds_per_1000, measured.node_peak_megabytes
-        print(f"{f'{measured.recipients:,} recipients':40}{measured.per_second:>10,.0f}{cpu:>16.3f}   {peak:.0f}")
+        aim = f"at most {MAX_NODE_MEGABYTES}: {_verdict(is_reached=peak <= MAX_NODE_MEGABYTES)}"
+        name = f"{measured.recipients:,} recipients"
+        print(f"{name:40}{measured.per_second:>10,.0f}{cpu:>16.3f}   {peak:.0f}, {aim}")
