@@ -2,6 +2,7 @@
 
 from shared.store import (
     batches,
+    counts,
     deliveries,
     lists,
     mailings,
@@ -16,6 +17,7 @@ from shared.store import (
 
 __all__ = [
     "batches",
+    "counts",
     "deliveries",
     "lists",
     "mailings",

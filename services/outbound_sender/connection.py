@@ -66,7 +66,7 @@ class Connection:
         self,
         return_path: str,
         recipients: Sequence[str],
-        content: bytes,
+        content: Sequence[bytes],
         *,
         has_8bit: bool,
         needs_smtputf8: bool,
@@ -76,12 +76,13 @@ class Connection:
 
         `None`, never for all of them: this one is for the next transaction, since the peer takes no more (452 4.5.3).
 
-        `content` is dot-stuffed and ends with CRLF.CRLF; it is not copied. `may_start_content` is asked right before
-        its first byte. With `has_8bit` it goes out as it is, also where `takes_8bit` is false. A recipient that could
-        end its command early is refused before anything is written, and the others are for the next transaction; a
-        return path or a content like that is our own fault, and raises `ValueError`.
+        `content`, in pieces, is dot-stuffed and ends with CRLF.CRLF; no large piece is copied. `may_start_content` is
+        asked right before its first byte. With `has_8bit` it goes out as it is, also where `takes_8bit` is false.
+
+        A recipient that could end its command early is refused before anything is written, and the others are for the
+        next transaction; a return path or a content like that is our own fault, and raises `ValueError`.
         """
-        if not _is_safe(return_path, needs_smtputf8) or not content.endswith(_END_OF_CONTENT):
+        if not _is_safe(return_path, needs_smtputf8) or not _is_ended(content):
             raise ValueError(f"content without its end, or not a return path: {return_path!r}")
         for recipient in recipients:
             if not recipient or not _is_safe(recipient, needs_smtputf8):
@@ -90,7 +91,7 @@ class Connection:
         if needs_smtputf8 and not self.takes_utf8:
             because = "5.6.7 the remote takes nothing beyond ASCII in addresses and headers (SMTPUTF8)"
             return (self._outcome(OutcomeKind.REFUSED, because),) * len(recipients)
-        parameters = f" SIZE={len(content) - len(_LONE_DOT)}" if self._announces_size else ""
+        parameters = f" SIZE={sum(map(len, content)) - len(_LONE_DOT)}" if self._announces_size else ""
         if has_8bit and self.takes_8bit:
             parameters += " BODY=8BITMIME"
         if needs_smtputf8:
@@ -169,14 +170,14 @@ class Connection:
             answers.end("more replies than commands")
         return answers
 
-    async def _content(self, content: bytes, may_start_content: Callable[[], bool]) -> Outcome:
+    async def _content(self, content: Sequence[bytes], may_start_content: Callable[[], bool]) -> Outcome:
         if not may_start_content():
             self.abort()
-            return self._outcome(OutcomeKind.DEFERRED, "lease stale")
-        if len(content) <= BLOCK_BYTES:
-            self._stream.write(content)
+            return self._outcome(OutcomeKind.DEFERRED, "stopped before the content")
+        if sum(map(len, content)) <= BLOCK_BYTES:
+            self._stream.write_all(content)
         else:
-            failure = await self._blocks(memoryview(content))
+            failure = await self._blocks(content)
             if failure:
                 return failure
         try:
@@ -194,14 +195,17 @@ class Connection:
         kind = OutcomeKind.DEFERRED if reply.is_transient else OutcomeKind.REFUSED
         return self._outcome(kind, f"{reply.code} to the content", reply)
 
-    async def _blocks(self, content: memoryview) -> Outcome | None:
+    async def _blocks(self, content: Sequence[bytes]) -> Outcome | None:
         """Writes all of it, each block when the peer has taken the one before; else says what came in between."""
-        for start in range(0, len(content), BLOCK_BYTES):
+        blocks = (
+            memoryview(piece)[at : at + BLOCK_BYTES] for piece in content for at in range(0, len(piece), BLOCK_BYTES)
+        )
+        for block in blocks:
             await self._stream.room(self._timeouts.block_seconds)
             if not self.is_usable:
                 # The final dot was not written, so the peer cannot have taken the message.
                 return self._ended("within the content")
-            self._stream.write(content[start : start + BLOCK_BYTES])
+            self._stream.write(block)
         return None
 
     def _ended(self, where: str) -> Outcome:
@@ -221,6 +225,10 @@ class Connection:
 
     def _outcome(self, kind: OutcomeKind, because: str, reply: Reply | None = None) -> Outcome:
         return Outcome(kind, because, reply, self.host)
+
+
+def _is_ended(content: Sequence[bytes]) -> bool:
+    return b"".join([piece[-len(_END_OF_CONTENT) :] for piece in content[-2:]]).endswith(_END_OF_CONTENT)
 
 
 def _is_safe(address: str, may_be_utf8: bool) -> bool:

@@ -25,7 +25,7 @@ class Connection(Protocol):
         self,
         return_path: str,
         recipients: Sequence[str],
-        content: bytes,
+        content: Sequence[bytes],
         *,
         has_8bit: bool,
         needs_smtputf8: bool,

@@ -18,6 +18,9 @@ from shared.core.delivery import Outcome, OutcomeKind
 from shared.core.tls_policy import TlsPolicy
 from shared.dns.mx import MailHost, NoMailHost
 
+#: Greetings of one domain that are waited for to the end: ten that come a byte a second would hold a slot for an hour.
+MAX_TIMEOUTS = 2
+
 
 class MailHostLookup(Protocol):
     async def mail_hosts(self, domain: str) -> tuple[MailHost, ...] | NoMailHost: ...
@@ -103,7 +106,12 @@ class NextHop:
         if isinstance(targets, Outcome):
             return targets
         is_required = self._policy(domain) is TlsPolicy.REQUIRED
-        terms = replace(self._terms, encryption=self._required() if is_required else self._opportunistic)
+        now_seconds = asyncio.get_running_loop().time
+        terms = replace(
+            self._terms,
+            encryption=self._required() if is_required else self._opportunistic,
+            last_try_at_seconds=now_seconds() + MAX_TIMEOUTS * self._terms.timeouts.command_seconds,
+        )
         failure = Outcome(OutcomeKind.DEFERRED, f"no host for {domain}")
         for turn in range(self._sources.turns):
             terms = replace(terms, source_for=partial(self._sources.towards, domain=domain, turn=turn))
@@ -114,6 +122,8 @@ class NextHop:
                 if isinstance(opened, Connection):
                     return opened
                 failure = opened
+                if now_seconds() > terms.last_try_at_seconds:
+                    return failure
                 if opened.reply is not None:
                     refusing.append(target)
             targets = tuple(refusing)

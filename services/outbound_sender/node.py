@@ -11,11 +11,12 @@ import structlog
 from services.outbound_sender.backlog import Backlog
 from services.outbound_sender.limits import Limiter
 from services.outbound_sender.pipeline import Pipeline
+from services.outbound_sender.stop_list import StopList
 from services.outbound_sender.taking import Taker
 from shared.broker.consumer import Consumer
 from shared.contracts.base import Payload
 from shared.contracts.commands import SendBatch
-from shared.contracts.events import DeliveriesCancelled, NodeSettingsChanged
+from shared.contracts.events import AddressSuppressed, DeliveriesCancelled, MailingChanged, NodeSettingsChanged
 from shared.contracts.topology import Lane
 from shared.core.limits import limits_from
 from shared.core.tls_policy import TlsPolicy, policy_for
@@ -41,8 +42,9 @@ class OutboundNode:
     pipeline: Pipeline
     consumers: Mapping[Lane, Consumer[SendBatch]]
 
-    def __init__(self, backlog: Backlog, limiter: Limiter) -> None:
+    def __init__(self, backlog: Backlog, limiter: Limiter, stops: StopList) -> None:
         self._backlog = backlog
+        self._stops = stops
         self._limiter = limiter
         self._is_configured = False
         self._is_draining = False
@@ -108,14 +110,17 @@ class OutboundNode:
             if not self.may_send():
                 self.taker.hand_back_all()
             self.keeper.renew_soon()
+        self._stops.read(configuration.stops)
+        self.taker.hand_back_stopped()
         self.taker.look_for_room()
 
     def on_control(self, payload: Payload) -> None:
         """What was broadcast to all processes."""
-        if isinstance(payload, NodeSettingsChanged):
+        if isinstance(payload, NodeSettingsChanged | MailingChanged):
             self.keeper.renew_soon()
-        elif isinstance(payload, DeliveriesCancelled):
-            self.taker.cancel(payload.batch_id, payload.delivery_ids)
+        elif isinstance(payload, DeliveriesCancelled | AddressSuppressed):
+            self._stops.hear(payload.delivery_ids if isinstance(payload, DeliveriesCancelled) else [payload.email_key])
+            self.taker.hand_back_stopped()
 
     def on_lost(self) -> None:
         """Others took over: what waits here is theirs. The next lease may be on another name."""

@@ -43,7 +43,6 @@ class Recorder:
         node_name: Callable[[], str],
         unstarted_of: Callable[[Sequence[int]], Mapping[int, int]],
         on_cancelled: Callable[[Mapping[int, tuple[int, ...]]], Awaitable[None]],
-        give_up_after_seconds: float,
     ) -> None:
         """`unstarted_of` tells how many recipients of each batch are not started; `on_cancelled` tells their holders
         about second copies of what an earlier holder delivered after all."""
@@ -51,7 +50,6 @@ class Recorder:
         self._node_name = node_name
         self._unstarted_of = unstarted_of
         self._on_cancelled = on_cancelled
-        self._give_up_after_seconds = give_up_after_seconds
         self._pending: list[_Pending] = []
         self._has_pending = asyncio.Event()
 
@@ -111,5 +109,4 @@ class Recorder:
             reports,
             self._unstarted_of(sorted({report.batch_id for report in reports})),
             node_name=self._node_name(),
-            give_up_after_seconds=self._give_up_after_seconds,
         )

@@ -55,11 +55,13 @@ class Pipeline:
         may_send: Callable[[], bool],
         is_lease_fresh: Callable[[], bool],
         keeping: Keeping,
+        is_stopped: Callable[[Job], bool],
         seven_bit: Callable[[int], Awaitable[WireContent | Outcome]],
     ) -> None:
         """`seven_bit` has a mailing's content for a server without 8BITMIME.
 
-        `may_send` says whether anything may start at all: the lease is fresh, sending is on, nobody drains."""
+        `may_send` says whether anything may start at all: the lease is fresh, sending is on, nobody drains.
+        `is_stopped` says of one job that it may not: its mailing is paused, its recipient suppressed, and so on."""
         self._backlog = backlog
         self._taker = taker
         self._limiter = limiter
@@ -71,6 +73,7 @@ class Pipeline:
         self._is_lease_fresh = is_lease_fresh
         self._keeping = keeping
         self._seven_bit = seven_bit
+        self._is_stopped = is_stopped
         self._slots: dict[int, asyncio.Task[None]] = {}
         self._busy: set[int] = set()
         self._idle = asyncio.Condition()
@@ -146,7 +149,7 @@ class Pipeline:
         """One job from connection to committed outcome; or back to the others, when nothing may start any more."""
 
         def may_start() -> bool:
-            return self._may_send() and self._taker.holds(job)
+            return self._may_send() and self._taker.holds(job) and not self._is_stopped(job)
 
         began_seconds = time.monotonic()
         if isinstance(job.held.content, Outcome):
@@ -216,13 +219,14 @@ class Pipeline:
         def may_start_content() -> bool:
             nonlocal was_stopped
             was_stopped = not (self._is_lease_fresh() and all(map(self._taker.holds, jobs)))
+            was_stopped = was_stopped or any(map(self._is_stopped, jobs))
             return not was_stopped
 
         outcomes = await kept.connection.send(
             content.shared_return_path
             or f"{return_path_local(first.recipient.delivery_id, self._secret)}@{content.return_domain}",
             [job.address.wire for job in jobs],
-            content.content,
+            (content.content,),
             has_8bit=content.has_8bit,
             needs_smtputf8=content.needs_smtputf8 or first.address.needs_smtputf8,
             may_start_content=may_start_content,
@@ -239,7 +243,7 @@ class Pipeline:
             elif not was_new and _is_the_connections_end(outcome):
                 settled.append((job, outcome, LOST_CONNECTION_SECONDS))
             else:
-                settled.append((job, outcome, retry_after_seconds(job.recipient.attempt, random())))  # noqa: S311 - jitter
+                settled.append((job, outcome, _retry_after_seconds(job, outcome)))
         return settled, left
 
     async def _end_without_sending(self, job: Job, outcome: Outcome) -> None:
@@ -247,7 +251,7 @@ class Pipeline:
         await self._commit(*self._without_sending(job, outcome))
 
     def _without_sending(self, job: Job, outcome: Outcome) -> _Settled:
-        return job, outcome, retry_after_seconds(job.recipient.attempt, random())  # noqa: S311 - jitter
+        return job, outcome, _retry_after_seconds(job, outcome)
 
     async def _commit_all(self, settled: Sequence[_Settled]) -> None:
         if len(settled) == 1:
@@ -285,3 +289,12 @@ class Pipeline:
 def _is_the_connections_end(outcome: Outcome) -> bool:
     """The peer had enough of a connection that was kept: no word about the recipient, who gets a new one."""
     return outcome.kind is OutcomeKind.DEFERRED and (outcome.reply is None or outcome.reply.code == 421)
+
+
+def _retry_after_seconds(job: Job, outcome: Outcome) -> float:
+    return retry_after_seconds(
+        job.recipient.attempt,
+        random(),  # noqa: S311 - jitter
+        schedule=job.held.batch.retry_schedule_seconds,
+        reply=outcome.reply,
+    )

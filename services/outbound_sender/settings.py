@@ -45,8 +45,6 @@ class OutboundSettings(NodeSettings, SecretSettings):
     command_timeout_seconds: float = Field(default=300.0, gt=0)
     #: How long the reply to the final dot may take (RFC 5321 §4.5.3.2.6: 10 minutes). Shorter makes second copies.
     final_dot_timeout_seconds: float = Field(default=600.0, gt=0)
-    #: A delivery older than this is given up.
-    give_up_after_seconds: float = Field(default=5 * 86_400.0, gt=0)
 
     @field_validator("hostname")
     @classmethod
@@ -61,6 +59,12 @@ class OutboundSettings(NodeSettings, SecretSettings):
         if not isinstance(value, str):
             return value
         return tuple(str(ip_address(address.strip())) for address in value.split(","))
+
+    @property
+    def relay_policy(self) -> TlsPolicy:
+        """What is demanded of the relay."""
+        by_itself = TlsPolicy.OPPORTUNISTIC if self.relay_password is None else TlsPolicy.REQUIRED
+        return self.relay_tls or by_itself
 
     @model_validator(mode="after")
     def _has_a_way_out(self) -> Self:

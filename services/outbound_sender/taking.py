@@ -12,6 +12,7 @@ from prometheus_client import Gauge
 
 from services.outbound_sender.backlog import Backlog, HeldBatch, Job
 from services.outbound_sender.rendering import Renderer
+from services.outbound_sender.stop_list import StopList
 from shared.broker.connection import BrokerUnavailable
 from shared.broker.consumer import Received
 from shared.broker.publisher import Publisher
@@ -46,6 +47,7 @@ class Taker:
         publisher: Publisher,
         renderer: Renderer,
         backlog: Backlog,
+        stops: StopList,
         *,
         lease: Callable[[], Lease | None],
         capacity_per_second: Callable[[], float],
@@ -57,6 +59,7 @@ class Taker:
         self._publisher = publisher
         self._renderer = renderer
         self._backlog = backlog
+        self._stops = stops
         self._lease = lease
         self._capacity_per_second = capacity_per_second
         self._on_room = on_room
@@ -137,6 +140,7 @@ class Taker:
             return
         addresses = [Address.parse(recipient.address) for recipient in claimed.recipients]
         ids = {recipient.delivery_id for recipient in claimed.recipients}
+        self._stops.claimed(ids, addresses)
         held = HeldBatch(
             claimed,
             content,
@@ -174,12 +178,9 @@ class Taker:
         if not job.held.open:
             self._held.pop(job.held.id, None)
 
-    def cancel(self, batch_id: int, delivery_ids: Sequence[int]) -> None:
-        """An earlier holder did deliver these: those not started are not sent again."""
-        cancelled = set(delivery_ids)
-        self.hand_back(
-            self._backlog.remove(lambda job: job.held.id == batch_id and job.recipient.delivery_id in cancelled)
-        )
+    def hand_back_stopped(self) -> None:
+        """Let go of what must not start any more."""
+        self.hand_back(self._backlog.remove(self._stops.covers))
 
     def hand_back(self, jobs: Sequence[Job]) -> None:
         """Let others have jobs that are in no slot and not started."""

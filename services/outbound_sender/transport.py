@@ -58,6 +58,8 @@ class Terms:
     login: Login | None = None
     #: The address of ours to connect from, empty for the system's choice, `None` when there is none.
     source_for: Callable[[str], str | None] = lambda _address: ""
+    #: By the loop's clock: after that no further address is tried, however many there are.
+    last_try_at_seconds: float = float("inf")
 
 
 class _TlsFailed(Exception):
@@ -96,6 +98,7 @@ async def connect(target: Target, terms: Terms, dead_hosts: DeadHosts) -> Connec
     """
     sources = {address: source for address in target.addresses if (source := terms.source_for(address)) is not None}
     failure = _deferred(target, "none of this node's source addresses can be used")
+    now_seconds = asyncio.get_running_loop().time
     while sources:
         dialled = await dial(sources, target.port, timeout_seconds=terms.timeouts.connect_seconds)
         for address, because in dialled.failures.items():
@@ -110,6 +113,8 @@ async def connect(target: Target, terms: Terms, dead_hosts: DeadHosts) -> Connec
         failure = opened.outcome
         if opened.is_dead:
             dead_hosts.add(dialled.address, failure.because)
+        if now_seconds() > terms.last_try_at_seconds:
+            return failure
         tried = {dialled.address, *dialled.failures}
         sources = {address: source for address, source in sources.items() if address not in tried}
     return failure

@@ -20,6 +20,7 @@ from services.outbound_sender.pipeline import Pipeline
 from services.outbound_sender.rendering import Renderer, WireContent
 from services.outbound_sender.settings import OutboundSettings, host_and_port
 from services.outbound_sender.source_addresses import SourceAddresses
+from services.outbound_sender.stop_list import StopList
 from services.outbound_sender.taking import Taker
 from services.outbound_sender.transport import Login, Terms
 from shared.broker.connection import BrokerUnavailable
@@ -31,7 +32,6 @@ from shared.contracts.topology import Lane
 from shared.core.address import Address
 from shared.core.delivery import Outcome
 from shared.core.node import NodeKind
-from shared.core.tls_policy import TlsPolicy
 from shared.dns.mx import MxLookup
 from shared.dns.resolver import Resolver
 from shared.runtime.lease import LeaseKeeper
@@ -52,7 +52,8 @@ def build(settings: OutboundSettings) -> Process:
     publisher = Publisher(settings.amqp_url, name=name)
     limiter = Limiter()
     backlog = Backlog(_destination(settings))
-    node = OutboundNode(backlog, limiter)
+    stops = StopList()
+    node = OutboundNode(backlog, limiter, stops)
 
     async def load(mailing_id: int) -> MailingContent:
         async with database.raw() as connection:
@@ -77,6 +78,7 @@ def build(settings: OutboundSettings) -> Process:
         publisher,
         renderer,
         backlog,
+        stops,
         lease=node.lease,
         capacity_per_second=node.capacity_per_second,
         on_room=node.on_room,
@@ -95,7 +97,6 @@ def build(settings: OutboundSettings) -> Process:
         node_name=lambda: keeper.name,
         unstarted_of=taker.unstarted_of,
         on_cancelled=cancel_elsewhere,
-        give_up_after_seconds=settings.give_up_after_seconds,
     )
     pipeline = Pipeline(
         backlog,
@@ -109,6 +110,7 @@ def build(settings: OutboundSettings) -> Process:
         is_lease_fresh=lambda: keeper.is_fresh,
         keeping=Keeping(settings.connection_idle_seconds, settings.messages_per_connection),
         seven_bit=seven_bit,
+        is_stopped=stops.covers,
     )
 
     async def take(lane: Lane, received: Received[SendBatch]) -> None:
@@ -160,12 +162,10 @@ def _next_hop(settings: OutboundSettings, node: OutboundNode) -> NextHop:
     terms = Terms(settings.hostname, _timeouts(settings))
     if settings.relay is None or settings.delivery == "mx":
         return NextHop(_mx_route(settings), terms, policy=node.tls_policy, sources=sources)
-    policy = settings.relay_tls or TlsPolicy.OPPORTUNISTIC
     if settings.relay_user is not None and settings.relay_password is not None:
         terms = replace(terms, login=Login(settings.relay_user, settings.relay_password.get_secret_value()))
-        policy = settings.relay_tls or TlsPolicy.REQUIRED
     route = RelayRoute(*host_and_port(settings.relay))
-    return NextHop(route, terms, policy=lambda _domain: policy, sources=sources)
+    return NextHop(route, terms, policy=lambda _domain: settings.relay_policy, sources=sources)
 
 
 def _mx_route(settings: OutboundSettings) -> MxRoute:

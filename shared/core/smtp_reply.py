@@ -50,6 +50,10 @@ def clean_text(text: str) -> str:
 MAX_REPLY_BYTES = 65_536
 MAX_REPLY_LINES = 100
 
+#: Every code that a reply can have.
+_CODES = {b"%d" % code: code for code in range(200, 600)}
+_BLANKS = b" \t\r\n"
+
 #: What is shown of a line that is no reply.
 _SHOWN_OF_GARBAGE = 40
 
@@ -85,8 +89,8 @@ class ReplyParser:
             return self._read(data)
         if data == self._heard:
             return self._heard_replies
-        if data[3:4] == b" " and _is_code(data[:3]) and data.find(b"\n") == len(data) - 1 <= MAX_REPLY_TEXT:
-            return [Reply(int(data[:3]), _text([data[:-1]]))]
+        if data[3:4] == b" " and data[:3] in _CODES and data.find(b"\n") == len(data) - 1 <= MAX_REPLY_TEXT:
+            return [Reply(_CODES[data[:3]], _cleaned(data[4:]))]
         replies = self._read(data)
         if len(replies) > 1 and self.fault is None and not self.is_inside_a_reply:
             self._heard, self._heard_replies = data, replies
@@ -98,15 +102,15 @@ class ReplyParser:
         self._incomplete_line = lines.pop()
         for line in lines:
             self._reply_bytes += len(line) + 1
-            code, separator = line[:3], line[3:4].rstrip(b"\r")
-            if not (_is_code(code) and separator in (b"", b" ", b"-")):
+            code, separator = _CODES.get(line[:3]), line[3:4].rstrip(b"\r")
+            if code is None or separator not in (b"", b" ", b"-"):
                 self._break(f"not an SMTP reply: {_shown(line)}")
                 return replies
             self._lines.append(line)
             if self._is_too_long():
                 return replies
             if separator != b"-":
-                replies.append(Reply(int(code), _text(self._lines)))
+                replies.append(Reply(code, _cleaned(b"\n".join([line[4:].strip(_BLANKS) for line in self._lines]))))
                 self._lines.clear()
                 self._reply_bytes = 0
         self._is_too_long()
@@ -124,12 +128,8 @@ class ReplyParser:
         self._lines.clear()
 
 
-def _is_code(digits: bytes) -> bool:
-    return len(digits) == 3 and digits.isdigit() and b"200" <= digits <= b"599"
-
-
-def _text(lines: list[bytes]) -> str:
-    text = b"\n".join([line[4:].strip(b" \t\r") for line in lines]).decode("utf-8", "replace")
+def _cleaned(words: bytes) -> str:
+    text = words.strip(_BLANKS).decode("utf-8", "replace")
     if len(text) <= MAX_REPLY_TEXT and text.isprintable():  # nearly every reply: one line of plain words
         return text
     return clean_text(text)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import BigInteger, Column, Index, SmallInteger, UniqueConstraint, text
+from sqlalchemy.orm import aliased
 from sqlmodel import Field, SQLModel, col, select
 
 from shared.core.delivery import DeliveryState, OutcomeKind
@@ -16,7 +17,7 @@ _PARTITIONED = {"postgresql_partition_by": "RANGE (mailing_created_at)"}
 
 
 class Delivery(SQLModel, table=True):
-    """One mailing to one recipient. Written once and updated once: at its end."""
+    """One mailing to one recipient. Written once and updated once, at its end, unless somebody has it sent again."""
 
     __tablename__ = "deliveries"
     __table_args__ = (UniqueConstraint("mailing_id", "recipient_key", "mailing_created_at"), _PARTITIONED)
@@ -29,6 +30,8 @@ class Delivery(SQLModel, table=True):
     recipient_key: str
     state: DeliveryState = Field(sa_column=Column(enum_type(DeliveryState, "delivery_state"), nullable=False))
     ended_at: datetime | None = moment_field(nullable=True)
+    #: 1, and one more for each time somebody asked for it to be sent again.
+    round: int = Field(default=1, sa_column=Column(SmallInteger, nullable=False, server_default="1"))
 
 
 class Outstanding(SQLModel, table=True):
@@ -41,6 +44,7 @@ class Outstanding(SQLModel, table=True):
             "ix_outstanding_waiting", "mailing_id", "due_at", "delivery_id", postgresql_where=text("batch_id IS NULL")
         ),
         Index("ix_outstanding_batch_id", "batch_id", postgresql_where=text("batch_id IS NOT NULL")),
+        Index("ix_outstanding_cancelled", "delivery_id", postgresql_where=text("is_cancelled")),
         {"postgresql_with": {"autovacuum_vacuum_scale_factor": "0.02"}},
     )
 
@@ -53,6 +57,8 @@ class Outstanding(SQLModel, table=True):
     #: How many nodes died with this recipient in their hands.
     deaths: int = Field(default=0, sa_column=Column(SmallInteger, nullable=False, server_default="0"))
     due_at: datetime = moment_field(set_now=True)
+    #: Somebody cancelled it while it was in a batch: it ends as soon as it is in no node's hands.
+    is_cancelled: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
 
 
 class Attempt(SQLModel, table=True):
@@ -75,6 +81,14 @@ class Attempt(SQLModel, table=True):
     ended_at: datetime = moment_field(set_now=True)
 
 
+async def get(session: Session, delivery_id: int, mailing_created_at: datetime) -> Delivery | None:
+    return await session.get(Delivery, (delivery_id, mailing_created_at))
+
+
+#: Deliveries looked at for one page of those in some states: there is no index on what changes.
+SCANNED_A_PAGE = 20_000
+
+
 async def page(
     session: Session,
     mailing_id: int,
@@ -83,16 +97,32 @@ async def page(
     after_key: str = "",
     limit: int = 100,
 ) -> Sequence[Delivery]:
-    """A mailing's deliveries in the order of their normalised addresses, those after `after_key`."""
-    statement = (
+    """A mailing's deliveries in the order of their normalised addresses, those after `after_key`.
+
+    With `states`, those of the next `SCANNED_A_PAGE` deliveries that are in one of them.
+    """
+    following = (
         select(Delivery)
         .where(col(Delivery.mailing_id) == mailing_id, col(Delivery.recipient_key) > after_key)
         .order_by(col(Delivery.recipient_key))
-        .limit(limit)
     )
-    if states:
-        statement = statement.where(col(Delivery.state).in_(states))
+    if not states:
+        return (await session.exec(following.limit(limit))).all()
+    scanned = aliased(Delivery, following.limit(SCANNED_A_PAGE).subquery())
+    statement = select(scanned).where(col(scanned.state).in_(states)).order_by(col(scanned.recipient_key)).limit(limit)
     return (await session.exec(statement)).all()
+
+
+async def scanned_to(session: Session, mailing_id: int, after_key: str) -> str | None:
+    """Where a page of those in some states ended its look; `None` when that was the mailing's end."""
+    statement = (
+        select(col(Delivery.recipient_key))
+        .where(col(Delivery.mailing_id) == mailing_id, col(Delivery.recipient_key) > after_key)
+        .order_by(col(Delivery.recipient_key))
+        .offset(SCANNED_A_PAGE - 1)
+        .limit(1)
+    )
+    return (await session.exec(statement)).first()
 
 
 async def attempts_of(session: Session, found: Sequence[Delivery]) -> Mapping[int, Sequence[Attempt]]:

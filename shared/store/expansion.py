@@ -87,18 +87,24 @@ async def expand_page(
 
 
 async def add_recipient(connection: RawConnection, mailing_id: int, *, email: str, email_key: str) -> None:
-    """Give a mailing without a list its one recipient, waiting for release."""
+    """Give a mailing without a list its one recipient, waiting for release unless nobody may mail it."""
     await connection.execute(
         """
         WITH made AS (
-            INSERT INTO deliveries (mailing_id, mailing_created_at, recipient, recipient_key, state)
-            SELECT id, created_at, $2, $3, 'open' FROM mailings WHERE id = $1
-            ON CONFLICT DO NOTHING RETURNING id, mailing_created_at
+            INSERT INTO deliveries (mailing_id, mailing_created_at, recipient, recipient_key, state, ended_at)
+            SELECT mailings.id, mailings.created_at, $2, $3,
+                   CASE WHEN suppressions.email_key IS NULL THEN 'open' ELSE 'suppressed' END::delivery_state,
+                   CASE WHEN suppressions.email_key IS NOT NULL THEN now() END
+            FROM mailings LEFT JOIN suppressions ON suppressions.email_key = $3
+                                  AND (suppressions.ends_at IS NULL OR suppressions.ends_at > now())
+            WHERE mailings.id = $1
+            ON CONFLICT DO NOTHING RETURNING id, mailing_created_at, state
         ), waiting AS (
             INSERT INTO outstanding (delivery_id, mailing_id, mailing_created_at)
-            SELECT id, $1, mailing_created_at FROM made
+            SELECT id, $1, mailing_created_at FROM made WHERE state = 'open'
         )
-        UPDATE mailings SET state = 'running', recipients = 1, expand_due_at = NULL
+        UPDATE mailings SET state = 'running', recipients = 1, expand_due_at = NULL,
+                            suppressed = (SELECT count(*) FROM made WHERE state = 'suppressed')
         WHERE id = $1 AND EXISTS (SELECT FROM made)
         """,
         mailing_id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Column, UniqueConstraint
+from sqlalchemy import ARRAY, Column, Float, UniqueConstraint
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Field, SQLModel, col, select
 
@@ -28,6 +28,9 @@ class MailingList(SQLModel, table=True):
     posting_policy: PostingPolicy = Field(
         default=PostingPolicy.MEMBERS, sa_column=Column(enum_type(PostingPolicy, "posting_policy"), nullable=False)
     )
+    #: Waits between the attempts at a deferred delivery, and the age at which one is given up; `None` is as everywhere.
+    retry_schedule_seconds: list[float] | None = Field(default=None, sa_column=Column(ARRAY(Float)))
+    give_up_after_seconds: float | None = Field(default=None, sa_column=Column(Float))
     created_at: datetime = moment_field(set_now=True)
 
     @property
@@ -44,7 +47,15 @@ async def find(session: Session, name: str, domain: str) -> MailingList | None:
 
 
 async def add(
-    session: Session, *, name: str, domain: str, display_name: str, description: str, posting_policy: PostingPolicy
+    session: Session,
+    *,
+    name: str,
+    domain: str,
+    display_name: str,
+    description: str,
+    posting_policy: PostingPolicy,
+    retry_schedule_seconds: list[float] | None = None,
+    give_up_after_seconds: float | None = None,
 ) -> MailingList | None:
     """The new list `name@domain`, both as the table wants them; `None` when there is one already."""
     values = {
@@ -53,6 +64,8 @@ async def add(
         "display_name": display_name,
         "description": description,
         "posting_policy": posting_policy,
+        "retry_schedule_seconds": retry_schedule_seconds,
+        "give_up_after_seconds": give_up_after_seconds,
     }
     statement = insert(MailingList).values(values).on_conflict_do_nothing().returning(MailingList)
     return (await session.exec(statement)).scalar_one_or_none()

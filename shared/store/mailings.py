@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, UniqueConstraint, text
 from sqlmodel import Field, SQLModel, col, select
 
 from shared.contracts.topology import Lane
 from shared.core.mailing import MailingKind, MailingState
 from shared.core.membership import PostingPolicy
+from shared.core.retry import GIVE_UP_AFTER_SECONDS
 from shared.store.columns import enum_type, identity_field, moment_field
 from shared.store.engine import RawConnection, Session
 
@@ -26,6 +27,18 @@ class Mailing(SQLModel, table=True):
         UniqueConstraint("message_id", "list_id", postgresql_nulls_not_distinct=True),
         # The mailings that something is to be done for.
         Index("ix_mailings_lane_unfinished", "lane", postgresql_where=text("state <> 'finished'")),
+        # Those of them that nothing of may start.
+        Index(
+            "ix_mailings_stopped",
+            "id",
+            postgresql_where=text("state <> 'finished' AND (is_paused OR cancelled_at IS NOT NULL)"),
+        ),
+        Index("ix_mailings_gives_up_at", "gives_up_at", postgresql_where=text("state <> 'finished'")),
+        Index(
+            "ix_mailings_not_after_at",
+            "not_after_at",
+            postgresql_where=text("state <> 'finished' AND not_after_at IS NOT NULL"),
+        ),
     )
 
     id: int = identity_field()
@@ -44,6 +57,17 @@ class Mailing(SQLModel, table=True):
     expanded_to_member_id: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
     #: When `ExpandMailing` is to be published (again); `None` when every delivery is made.
     expand_due_at: datetime | None = moment_field(nullable=True)
+    is_paused: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
+    #: When somebody cancelled it; what had not ended by then ends as cancelled.
+    cancelled_at: datetime | None = moment_field(nullable=True)
+    #: No attempt begins after this moment; what has not ended by then expires.
+    not_after_at: datetime | None = moment_field(nullable=True)
+    #: The age at which its deliveries are given up, and the moment that follows from it: later when some of them are
+    #: sent again.
+    give_up_after_seconds: float = Field(
+        default=GIVE_UP_AFTER_SECONDS, sa_column=Column(Float, nullable=False, server_default="432000")
+    )
+    gives_up_at: datetime = moment_field()
     #: The key of the partitions that hold its deliveries and attempts.
     created_at: datetime = moment_field(set_now=True)
     finished_at: datetime | None = moment_field(nullable=True)
@@ -64,16 +88,6 @@ class MailingContent:
     received_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class MailingCounts:
-    """How far a mailing is, summed over its batches."""
-
-    delivered: int = 0
-    refused: int = 0
-    expired: int = 0
-    parked: int = 0
-
-
 async def page(session: Session, *, before_id: int | None = None, limit: int = 100) -> Sequence[Mailing]:
     """Mailings, newest first, those with an id below `before_id`."""
     statement = select(Mailing).order_by(col(Mailing.id).desc()).limit(limit)
@@ -86,21 +100,6 @@ async def get(session: Session, mailing_id: int) -> Mailing | None:
     return await session.get(Mailing, mailing_id)
 
 
-async def counts(session: Session, mailing_id: int) -> MailingCounts:
-    """Sums of the batches' counters, so that no row is everybody's and no delivery is counted one by one."""
-    connection = await session.connection()
-    row = (
-        await connection.execute(
-            text(
-                "SELECT coalesce(sum(delivered), 0), coalesce(sum(refused), 0), coalesce(sum(expired), 0),"
-                " coalesce(sum(parked), 0) FROM batches WHERE mailing_id = :id"
-            ),
-            {"id": mailing_id},
-        )
-    ).one()
-    return MailingCounts(*(int(value) for value in row))
-
-
 async def create(
     connection: RawConnection,
     *,
@@ -111,14 +110,20 @@ async def create(
     return_domain: str,
     subject: str,
     expand_again_after_seconds: float,
+    give_up_after_seconds: float = GIVE_UP_AFTER_SECONDS,
 ) -> int:
-    """The id of the mailing of this message to this list, made now or before. Its partitions exist afterwards."""
+    """The id of the mailing of this message to this list, made now or before. Its partitions exist afterwards.
+
+    Its list may say otherwise than `give_up_after_seconds`.
+    """
     await _ensure_partitions(connection)
     return await connection.fetchval(  # type: ignore[no-any-return]
         """
         INSERT INTO mailings (kind, lane, state, message_id, list_id, return_domain, subject, recipients, suppressed,
-                              expanded_to_member_id, expand_due_at)
-        VALUES ($1, $2, 'expanding', $3, $4, $5, $6, 0, 0, 0, now() + make_interval(secs => $7))
+                              expanded_to_member_id, expand_due_at, give_up_after_seconds, gives_up_at)
+        SELECT $1, $2, 'expanding', $3, $4, $5, $6, 0, 0, 0, now() + make_interval(secs => $7),
+               age.seconds, now() + make_interval(secs => age.seconds)
+        FROM (SELECT coalesce((SELECT give_up_after_seconds FROM mailing_lists WHERE id = $4), $8) AS seconds) age
         ON CONFLICT (message_id, list_id) DO UPDATE SET subject = excluded.subject
         RETURNING id
         """,
@@ -129,6 +134,7 @@ async def create(
         return_domain,
         subject,
         expand_again_after_seconds,
+        give_up_after_seconds,
     )
 
 
@@ -156,19 +162,26 @@ async def _ensure_partitions(connection: RawConnection) -> None:
 
 
 async def finish(connection: RawConnection) -> Sequence[int]:
-    """End the mailings in which nothing is outstanding; their ids."""
+    """End the mailings in which nothing is outstanding, in the caller's transaction; their ids."""
+    candidates = await connection.fetch(f"{_NOTHING_OUTSTANDING} FOR NO KEY UPDATE SKIP LOCKED")
+    if not candidates:
+        return []
+    # Looked at again, now that nobody can have deliveries of them sent again at the same moment.
     rows = await connection.fetch(
-        """
-        UPDATE mailings m SET state = 'finished', finished_at = now()
-        WHERE m.state = 'running'
-          -- Not NOT EXISTS: that may be planned as a walk through all that is outstanding, 79 ms instead of 0.1.
-          AND (SELECT true FROM outstanding o WHERE o.mailing_id = m.id AND o.batch_id IS NULL LIMIT 1) IS NULL
-          AND (SELECT true FROM batches b WHERE b.mailing_id = m.id AND b.state IN ('released', 'claimed')
-               LIMIT 1) IS NULL
-        RETURNING id
-        """
+        f"""
+        UPDATE mailings SET state = 'finished', finished_at = now()
+        WHERE id IN ({_NOTHING_OUTSTANDING} AND m.id = ANY($1)) RETURNING id
+        """,
+        [row["id"] for row in candidates],
     )
     return [row["id"] for row in rows]
+
+
+_NOTHING_OUTSTANDING = """SELECT m.id FROM mailings m
+WHERE m.state = 'running'
+  -- Not NOT EXISTS: that may be planned as a walk through all that is outstanding, 79 ms instead of 0.1.
+  AND (SELECT true FROM outstanding o WHERE o.mailing_id = m.id AND o.batch_id IS NULL LIMIT 1) IS NULL
+  AND (SELECT true FROM batches b WHERE b.mailing_id = m.id AND b.state IN ('released', 'claimed') LIMIT 1) IS NULL"""
 
 
 async def content(connection: RawConnection, mailing_id: int) -> MailingContent | None:

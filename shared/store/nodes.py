@@ -15,8 +15,10 @@ from sqlmodel import Field, SQLModel, col, select
 
 from shared.core.node import LeftBecause, NodeKind, NodeState
 from shared.core.tls_policy import TlsPolicy
+from shared.store import stops
 from shared.store.columns import enum_type, moment_field
 from shared.store.engine import RawConnection, Session
+from shared.store.stops import Stops
 
 #: The settings' row of nodes that nobody configured.
 DEFAULTS = "*"
@@ -81,13 +83,14 @@ class Vitals:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What an administrator set: the defaults' JSON object, the node's own, whether it shall drain, and what is
-    demanded of connections for which domains."""
+    """What a node shall obey: the defaults' JSON object, its own, whether it shall drain, what is demanded of
+    connections for which domains, and what may not start."""
 
     defaults_json: str
     own_json: str
     is_draining: bool
     tls_policies: Mapping[str, TlsPolicy]
+    stops: Stops
 
 
 async def register(connection: RawConnection, kind: NodeKind, name: str | None) -> Lease | None:
@@ -142,7 +145,8 @@ async def renew(connection: RawConnection, lease: Lease, vitals: Vitals) -> Conf
     if row is None:
         return None
     policies = {domain: TlsPolicy(policy) for domain, policy in json.loads(row["tls_policies"] or "{}").items()}
-    return Configuration(row["defaults"] or "{}", row["own"] or "{}", row["draining"], policies)
+    stopped = await stops.read(connection)
+    return Configuration(row["defaults"] or "{}", row["own"] or "{}", row["draining"], policies, stopped)
 
 
 async def leave(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -11,7 +12,7 @@ import asyncpg
 
 from shared.core.delivery import Outcome, OutcomeKind
 from shared.core.smtp_reply import clean_text
-from shared.store import batches
+from shared.store import batches, counts
 from shared.store.engine import RawConnection
 
 
@@ -48,7 +49,6 @@ async def record_outcomes(
     unstarted: Mapping[int, int],
     *,
     node_name: str,
-    give_up_after_seconds: float,
 ) -> Recorded:
     """Commit a group of outcomes, and how many recipients of each batch are not started yet.
 
@@ -59,7 +59,6 @@ async def record_outcomes(
     values = (
         *_columns(reports),
         node_name,
-        give_up_after_seconds,
         list(claims),
         list(claims.values()),
         [unstarted.get(batch_id) for batch_id in claims],
@@ -97,7 +96,10 @@ WITH {_GIVEN}, current AS (
         -- The second copy of what an earlier holder delivered after all: it is not tried again.
         WHEN EXISTS (SELECT FROM deliveries d WHERE d.id = given.delivery_id
                      AND d.mailing_created_at = given.mailing_created_at AND d.state = 'delivered') THEN 'delivered'
-        WHEN o.mailing_created_at + make_interval(secs => $13) < now() THEN 'expired'
+        -- It may have arrived twice by now.
+        WHEN given.outcome = 'unknown' AND EXISTS (
+            SELECT FROM attempts a WHERE a.delivery_id = given.delivery_id AND a.outcome = 'unknown'
+                AND a.mailing_created_at = given.mailing_created_at AND a.round = given.round) THEN 'unknown'
     END::delivery_state AS end_state
     FROM given JOIN outstanding o ON o.delivery_id = given.delivery_id AND o.batch_id = given.batch_id
                                  AND o.round = given.round AND o.attempt = given.attempt
@@ -121,9 +123,8 @@ WITH {_GIVEN}, current AS (
     SELECT batch_id, count(outcome)::int AS n,
            count(*) FILTER (WHERE state = 'delivered')::int AS delivered,
            count(*) FILTER (WHERE state = 'refused')::int AS refused,
-           count(*) FILTER (WHERE state = 'expired')::int AS expired,
            count(*) FILTER (WHERE outcome = 'deferred')::int AS deferred,
-           count(*) FILTER (WHERE outcome = 'unknown')::int AS unknown
+           count(*) FILTER (WHERE state = 'unknown')::int AS unknown
     FROM (SELECT batch_id, outcome, NULL::delivery_state AS state FROM current
           UNION ALL SELECT batch_id, NULL, state FROM ended) told
     GROUP BY batch_id
@@ -131,17 +132,16 @@ WITH {_GIVEN}, current AS (
 UPDATE batches b
 SET open = b.open - n, unstarted = least(coalesce(started.unstarted, b.unstarted), b.open - n),
     delivered = b.delivered + counted.delivered, refused = b.refused + counted.refused,
-    expired = b.expired + counted.expired, deferred = b.deferred + counted.deferred,
-    unknown = b.unknown + counted.unknown,
+    deferred = b.deferred + counted.deferred, unknown = b.unknown + counted.unknown,
     state = CASE WHEN b.open = n THEN 'closed' ELSE b.state END,
     closed_at = CASE WHEN b.open = n THEN now() END
-FROM counted JOIN unnest($14, $16) AS started (batch_id, unstarted) USING (batch_id)
+FROM counted JOIN unnest($13, $15) AS started (batch_id, unstarted) USING (batch_id)
 WHERE b.id = counted.batch_id
 """
 
 _TYPES = (
     *("bigint[]", "bigint[]", "smallint[]", "smallint[]", "outcome_kind[]", "text[]", "smallint[]", "text[]", "text[]"),
-    *("float[]", "timestamptz[]", "text", "float", "bigint[]", "uuid[]", "int[]"),
+    *("float[]", "timestamptz[]", "text", "bigint[]", "uuid[]", "int[]"),
 )
 
 # A function, so that a group is one round trip; a temporary one of the session, so that each version of this file has
@@ -156,7 +156,7 @@ DECLARE
     ours bigint[];
 BEGIN
     SELECT coalesce(array_agg(id), '{{}}') INTO ours FROM (
-        SELECT id FROM batches WHERE id = ANY($14) AND claim = ANY($15) AND state = 'claimed'
+        SELECT id FROM batches WHERE id = ANY($13) AND claim = ANY($14) AND state = 'claimed'
         ORDER BY id FOR NO KEY UPDATE
     ) locked;
     {_RECORD};
@@ -172,27 +172,23 @@ async def _record_late(
     connection: RawConnection, reports: Sequence[Report], *, node_name: str
 ) -> tuple[int, Mapping[int, tuple[int, ...]]]:
     """Keep reports whose claim is not ours any more; how many are new, and the second copies to cancel."""
-    delivered = {
-        report.delivery_id: report.batch_id for report in reports if report.outcome.kind is OutcomeKind.DELIVERED
-    }
+    delivered = {report.delivery_id: report for report in reports if report.outcome.kind is OutcomeKind.DELIVERED}
     while True:
         async with connection.transaction():
-            seen = await connection.fetch(_BATCHES_OF, list(delivered))
             # The old batches too: their counters change.
-            locked = sorted(
-                {row["batch_id"] for row in seen if row["batch_id"]} | {report.batch_id for report in reports}
-            )
-            await batches.lock(connection, locked)
-            # Only now nobody else can move them, those in no batch included: a release passes locked rows over.
-            moved = await connection.fetch(f"{_BATCHES_OF} ORDER BY delivery_id FOR UPDATE", list(delivered))
-            if any(row["batch_id"] and row["batch_id"] not in locked for row in moved):
+            old = {report.batch_id for report in reports}
+            members = await batches.lock_members(connection, list(delivered), also=old)
+            if members is None:
                 continue
+            locked = sorted(old.union(batch_id for batch_id in members.values() if batch_id is not None))
             new = await connection.fetch(
-                f"WITH {_GIVEN} {_KEEP_HISTORY} FROM given ON CONFLICT DO NOTHING RETURNING 1",
+                f"WITH {_GIVEN} {_KEEP_HISTORY} FROM given ON CONFLICT DO NOTHING RETURNING delivery_id",
                 *_columns(reports),
                 node_name,
             )
-            claimed = await connection.fetch(_ABSORB_DELIVERED, list(delivered), list(delivered.values()), locked)
+            ended = await _absorbing(connection, delivered, {row["delivery_id"] for row in new})
+            old_batches = [delivered[delivery_id].batch_id for delivery_id in ended]
+            claimed = await connection.fetch(_ABSORB_DELIVERED, ended, old_batches, locked)
         break
     to_cancel: dict[int, tuple[int, ...]] = {}
     for row in claimed:
@@ -200,7 +196,20 @@ async def _record_late(
     return len(new), to_cancel
 
 
-_BATCHES_OF = "SELECT delivery_id, batch_id FROM outstanding WHERE delivery_id = ANY($1)"
+async def _absorbing(connection: RawConnection, delivered: Mapping[int, Report], new: Set[int]) -> list[int]:
+    """The deliveries that end as delivered by these late reports; where another end was counted, it is no more.
+
+    A report that had its effect before, and comes again after somebody had the delivery sent again, has none.
+    """
+    rows = await connection.fetch(
+        "SELECT id, mailing_id, state, round FROM deliveries WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE",
+        list(delivered),
+    )
+    rows = [row for row in rows if row["id"] in new or row["round"] == delivered[row["id"]].round]
+    ended = Counter((row["mailing_id"], row["state"]) for row in rows if row["state"] not in ("open", "delivered"))
+    await counts.change(connection, Counter({key: -n for key, n in ended.items()}))
+    return [row["id"] for row in rows]
+
 
 _ABSORB_DELIVERED = """
 WITH late AS (

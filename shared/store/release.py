@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from shared.contracts.topology import Lane
 from shared.store.batches import DEATHS_UNTIL_ALONE
 from shared.store.engine import RawConnection, fetch_one
+from shared.store.stops import AHEAD_SECONDS
 
 _TRY_LOCK = "SELECT pg_try_advisory_xact_lock(hashtext('listfleet release'), hashtext($1))"
 
@@ -56,10 +57,14 @@ async def waiting(connection: RawConnection, lane: Lane, *, count_to: int) -> Se
                    WHERE lane = $1 AND state IN ('released', 'claimed') GROUP BY mailing_id) out
                ON out.mailing_id = m.id
         WHERE m.lane = $1 AND m.state <> 'finished' AND due.waiting > 0
+          -- Nothing of a stopped mailing (stops.py) is released.
+          AND NOT m.is_paused AND m.cancelled_at IS NULL
+          AND least(m.gives_up_at, m.not_after_at) > now() + make_interval(secs => $3)
         ORDER BY m.id
         """,
         lane.value,
         count_to,
+        AHEAD_SECONDS,
     )
     return [MailingWaiting(row["id"], row["waiting"], row["unstarted"]) for row in rows]
 

@@ -68,17 +68,11 @@ class Sink(MailCatcher):
     """Counts what it takes. All methods may be called from any thread."""
 
     def __init__(self, *, latency_seconds: float = 0.0, keeps_contents: bool = False, port: int | None = None) -> None:
+        self.port = port or free_port()
+        self.reset()
         self.latency_seconds = latency_seconds
         self.keeps_contents = keeps_contents
-        self.port = port or free_port()
-        self.copies: list[Copy] = []
         self._open: dict[int, Session] = {}
-        self._most_open: Counter[str] = Counter()
-        self._rules: list[Rule] = []
-        #: Each so many-th message is taken, and its connection dropped without an answer.
-        self.drops_every: int | None = None
-        self.dropped: list[CaughtMessage] = []
-        self._taken = 0
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="sink", daemon=True)
 
@@ -101,11 +95,19 @@ class Sink(MailCatcher):
 
     def reset(self) -> None:
         """Counts anew and answers everything with 250 at once; connections stay open."""
-        self.copies = []
-        self._most_open.clear()
-        self._rules = []
         self.latency_seconds = 0.0
         self.keeps_contents = False
+        self.copies: list[Copy] = []
+        self._most_open: Counter[str] = Counter()
+        self._rules: list[Rule] = []
+        #: Each so many-th message is taken, and its connection dropped without an answer.
+        self.drops_every: int | None = None
+        self.dropped: list[CaughtMessage] = []
+        self._taken = 0
+
+    def take_everything(self) -> None:
+        """No rule holds any more."""
+        self._rules = []
 
     # What was seen
 

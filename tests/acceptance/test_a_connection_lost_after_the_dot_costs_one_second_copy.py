@@ -9,9 +9,9 @@ from tests.acceptance.live_cluster import LiveCluster, wait_until
 from tests.integration import stored
 
 
-def test_a_connection_lost_after_the_dot_costs_one_second_copy(cluster: LiveCluster) -> None:
+def test_a_connection_lost_after_the_dot_costs_one_second_copy(running_cluster: LiveCluster) -> None:
+    cluster = running_cluster
     cluster.sink.drops_every = 20
-    cluster.start(outbound=2)
     news = cluster.create_list("news", members=200)
     message = cluster.post(news, "Dropped")
     mailing = wait_until(lambda: cluster.api.mailing_id_of(message), 20)

@@ -52,7 +52,7 @@ def frozen(four_nodes: LiveCluster) -> Frozen:
 def test_a_frozen_nodes_recipients_are_sent_by_the_others(four_nodes: LiveCluster, frozen: Frozen) -> None:
     four_nodes.sink.wait_for_recipients(MEMBERS, 40 - (time.monotonic() - frozen.since_seconds))
 
-    four_nodes.wait_until_finished(frozen.message, 10)
+    four_nodes.wait_until_finished(frozen.message, 30)
     assert four_nodes.sink.extra_copies() <= frozen.open_connections
 
 
@@ -66,9 +66,9 @@ def test_a_dead_nodes_recipients_are_sent_by_the_others(four_nodes: LiveCluster,
     killed_seconds = time.monotonic()
     cluster.sink.wait_for_recipients(MEMBERS, 40 - (time.monotonic() - killed_seconds), subject="While one is frozen")
 
-    cluster.wait_until_finished(message, 10)
+    cluster.wait_until_finished(message, 30)
     assert cluster.sink.extra_copies("While one is frozen") <= open_connections
-    left = wait_until(lambda: _left(cluster, "outbound-3"), 10)
+    left = wait_until(lambda: _left(cluster, "outbound-3"), 30)
     assert (left["state"], left["left_because"]) == ("left", "lost")
 
 
@@ -78,7 +78,7 @@ def test_a_node_that_was_frozen_for_a_minute_joins_again(four_nodes: LiveCluster
     wait_until(lambda: time.monotonic() - frozen.since_seconds > FROZEN_SECONDS, FROZEN_SECONDS + 1)
     frozen.node.thaw()
 
-    wait_until(lambda: cluster.api.get("/nodes/outbound-2")["state"] == "live", 10)
+    wait_until(lambda: cluster.api.get("/nodes/outbound-2")["state"] == "live", 30)
     again = cluster.post(f"news@{cluster.domain}", "Again")
     cluster.wait_until_finished(again, 60)
     assert cluster.sink.extra_copies("To everybody", "Again") <= frozen.open_connections

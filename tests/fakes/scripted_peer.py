@@ -22,6 +22,8 @@ class Dialogue:
         self.commands: list[bytes] = []
         #: The address that the connection comes from.
         self.client: str = writer.get_extra_info("peername")[0]
+        #: The address that it goes to.
+        self.server: str = writer.get_extra_info("sockname")[0]
         #: What came between 354 and the final dot, as raw bytes with the dot.
         self.contents: list[bytes] = []
 

@@ -96,7 +96,7 @@ async def _send(api: AdminClient, mailing_id: int, outcomes: dict[str, Outcome])
             )
             for recipient in batch.recipients
         ]
-        await record_outcomes(connection, reports, {batch_id: 0}, node_name=lease.name, give_up_after_seconds=86400)
+        await record_outcomes(connection, reports, {batch_id: 0}, node_name=lease.name)
 
 
 async def test_what_became_of_a_250_is_told_from_the_message_to_the_remotes_own_words(api: AdminClient) -> None:

@@ -317,6 +317,22 @@ async def test_a_payload_whose_handler_raises_is_parked_and_the_consumer_lives(
         await until(is_parked)
 
 
+async def test_a_payload_that_cannot_be_parked_is_put_back_and_not_lost(publisher: Publisher, broker_url: str) -> None:
+    tries = list[DeadPayload]()
+
+    async def park(received: Received[DeadPayload]) -> None:
+        tries.append(received.payload)
+        if len(tries) < 3:
+            raise ZeroDivisionError("a bug")
+        await received.acknowledge()
+
+    parking = Consumer(broker_url, PARKED_QUEUE, read_dead, park, name="test", put_back_after_seconds=0.01)
+    async with running(consumer_of(broker_url, Inbox()).run, parking.run):
+        await publish_raw(broker_url, b"nothing that is known")
+        await until(lambda: len(tries) == 3)
+    assert {dead.body for dead in tries} == {b"nothing that is known"}
+
+
 async def test_the_prefetch_changes_while_consuming(publisher: Publisher, broker_url: str) -> None:
     inbox = Inbox(acknowledges=False)
     consumer = consumer_of(broker_url, inbox, prefetch=2)

@@ -139,5 +139,5 @@ async def test_a_claim_waits_for_no_renewal_of_another_node(connection: RawConne
     batch_id = await released(connection, 3)
     async with stored.connected(database_url) as other, other.transaction():
         await other.execute("UPDATE nodes SET renewals = 9 WHERE incarnation = $1", theirs.incarnation)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             assert await stored.claim(connection, batch_id, ours) is not None

@@ -139,7 +139,6 @@ async def test_outcomes_reported_during_an_outage_are_recorded_once_each(
         node_name=lambda: "outbound-1",
         unstarted_of=lambda batch_ids: dict.fromkeys(batch_ids, 0),
         on_cancelled=cancel_nothing,
-        give_up_after_seconds=stored.GIVE_UP_SECONDS,
     )
     running = asyncio.create_task(recorder.run())
     recipients, recorded = iter(claimed.recipients), list[Recipient]()

@@ -100,6 +100,12 @@ async def answers_a_byte_at_a_time(peer: Dialogue) -> None:
         await asyncio.sleep(0.02)
 
 
+async def greets_a_byte_at_a_time(peer: Dialogue) -> None:
+    for byte in b"220-slow\r\n" * 100:
+        await peer.say(bytes([byte]))
+        await asyncio.sleep(0.02)
+
+
 async def endless_reply_to_mail(peer: Dialogue) -> None:
     await peer.greet(*EXTENSIONS)
     await peer.hear(3)
@@ -133,6 +139,7 @@ ROWS = [
     Row("a greeting of garbage", greeting(GARBAGE), DEFERRED, "no SMTP before MAIL"),
     Row("a greeting of 100 and bytes", greeting(b"100 \xff\x00\r\n"), DEFERRED, "no SMTP before MAIL: ??"),
     Row("an endless greeting", greeting(b"220-x\r\n" * 20_000), DEFERRED, "no SMTP before MAIL"),
+    Row("a greeting a byte at a time", greets_a_byte_at_a_time, DEFERRED, "no answer in time before MAIL"),
     Row("no greeting", never_answers, DEFERRED, "no answer in time"),
     Row("FIN instead of a greeting", closes_at_once, DEFERRED, "connection lost before MAIL"),
     Row("EHLO and HELO refused", refuses_ehlo_and_helo, DEFERRED, "refused before MAIL", 554),

@@ -10,11 +10,13 @@ from sqlalchemy.dialects import postgresql
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.contracts.topology import Lane
-from shared.store import batches, deliveries, expansion, mailings, nodes, release
+from shared.core.delivery import DeliveryState, OutcomeKind
+from shared.store import batches, choosing, deliveries, endings, expansion, mailings, nodes, release, rounds
+from shared.store.choosing import Choice
 from shared.store.engine import RawConnection
 from tests.integration import many_rows, stored
 from tests.integration.many_rows import ExplainingConnection
-from tests.integration.stored import DEFERRED, DELIVERED, report
+from tests.integration.stored import DEFERRED, DELIVERED, REFUSED, report
 
 DELIVERIES = 100_000
 
@@ -152,6 +154,35 @@ async def test_reconciling_touches_what_is_out(connection: RawConnection) -> Non
     lease = await connection.fetchval("SELECT holder FROM batches WHERE id = $1", claimed.id)
     await assert_narrow(connection, lambda c: batches.claimed_by(c, lease), at_most=20)
     await assert_narrow(connection, lambda c: batches.report_unstarted(c, {claimed.id: (claimed.claim, 5)}), at_most=5)
+
+
+async def test_ending_what_waits_touches_a_chunk(
+    connection: RawConnection, mailing_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endings, "CHUNK", 100)
+    await assert_narrow(connection, lambda c: endings.end_waiting(c, mailing_id, DeliveryState.EXPIRED), at_most=300)
+    await assert_narrow(connection, endings.end_cancelled, at_most=0)
+    await assert_narrow(connection, lambda c: endings.revoke_released(c, [mailing_id]), at_most=2000)
+
+
+async def test_cancelling_touches_what_is_cancelled(connection: RawConnection) -> None:
+    claimed = await many_rows.claimed(connection)
+    ids = [recipient.delivery_id for recipient in claimed.recipients]
+    await assert_narrow(connection, lambda c: rounds.cancel(c, ids), at_most=500)
+
+
+async def test_choosing_touches_what_it_looks_at(connection: RawConnection, mailing_id: int) -> None:
+    choice = Choice([DeliveryState.REFUSED], outcome=OutcomeKind.REFUSED, domain="example.com")
+    await assert_narrow(
+        connection, lambda c: choosing.choose(c, mailing_id, choice, "member-5"), at_most=choosing.SCANNED + 1
+    )
+
+
+async def test_sending_again_touches_what_is_sent_again(connection: RawConnection) -> None:
+    claimed = await many_rows.claimed(connection)
+    await stored.record_all(connection, claimed, REFUSED)
+    ids = [recipient.delivery_id for recipient in claimed.recipients]
+    await assert_narrow(connection, lambda c: rounds.send_again(c, ids, [DeliveryState.REFUSED]), at_most=500)
 
 
 async def test_a_renewal_touches_no_large_table(connection: RawConnection) -> None:

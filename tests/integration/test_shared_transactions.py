@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from random import Random
 
 import pytest
 
@@ -125,7 +126,7 @@ async def send_to_three(
     outcomes = await connection.send(
         "post@list.test",
         [f"{name}@peer.test" for name in "abc"],
-        CONTENT,
+        [CONTENT],
         has_8bit=False,
         needs_smtputf8=False,
         may_start_content=may_start_content,
@@ -159,7 +160,7 @@ async def test_after_452_no_more_recipients_are_named_than_were_taken() -> None:
         await connection.send(
             "post@list.test",
             ["a@peer.test", "b@peer.test", "c@peer.test"],
-            CONTENT,
+            [CONTENT],
             has_8bit=False,
             needs_smtputf8=False,
             may_start_content=lambda: True,
@@ -182,7 +183,7 @@ async def test_a_hundred_recipients_go_in_one_write_and_come_back_in_order() -> 
         outcomes = await connection.send(
             "post@list.test",
             [f"m{number}@peer.test" for number in range(100)],
-            CONTENT,
+            [CONTENT],
             has_8bit=False,
             needs_smtputf8=False,
             may_start_content=lambda: True,
@@ -197,7 +198,7 @@ async def test_an_address_that_could_end_its_command_is_refused_alone() -> None:
         outcomes = await connection.send(
             "post@list.test",
             ["a@peer.test", "b@peer.test>\r\nRCPT TO:<evil@peer.test", "c@peer.test"],
-            CONTENT,
+            [CONTENT],
             has_8bit=False,
             needs_smtputf8=False,
             may_start_content=lambda: True,
@@ -211,6 +212,46 @@ async def test_an_address_that_could_end_its_command_is_refused_alone() -> None:
 async def test_a_stale_lease_sends_the_content_to_none_of_them() -> None:
     async with scripted_peer(script(OK, OK, NOBODY, OK, GO_ON)) as peer:
         outcomes, is_kept = await send_to_three(peer.port, may_start_content=lambda: False)
-        assert [outcome and outcome.because for outcome in outcomes] == ["lease stale", "550 to RCPT", "lease stale"]
+        assert [outcome and outcome.because for outcome in outcomes] == [
+            "stopped before the content",
+            "550 to RCPT",
+            "stopped before the content",
+        ]
         assert not is_kept
         assert peer.dialogues[0].contents == []
+
+
+ANYTHING = [OK, OK, OK, GO_ON, NOBODY, LATER, TOO_MANY, FULL, BUSY, QUEUED, b"250-", b"552 5.5.3 many\r\n", b"\xff\r\n"]
+
+
+async def test_no_mix_of_replies_leaves_a_recipient_without_an_answer_or_makes_up_a_refusal() -> None:
+    hasty = replace(SHORT, command_seconds=0.03, final_dot_seconds=0.03)
+    for seed in range(200):
+        random = Random(seed)  # noqa: S311
+
+        async def at_random(peer: Dialogue, random: Random = random) -> None:
+            await peer.greet(*EXTENSIONS)
+            for _ in range(2):
+                await peer.hear_something(0.01)
+                await peer.say(b"".join(random.choices(ANYTHING, k=random.randrange(8))))
+            await peer.hear_something(0.05)
+
+        async with scripted_peer(at_random) as peer:
+            connection = await connected(peer.port, hasty)
+            outcomes = await connection.send(
+                "post@list.test",
+                ["a@peer.test", "b@peer.test", "c@peer.test"],
+                [CONTENT],
+                has_8bit=False,
+                needs_smtputf8=False,
+                may_start_content=lambda: True,
+            )
+            connection.abort()
+            assert len(outcomes) == 3, seed
+            assert any(outcomes), seed
+            for outcome in outcomes:
+                code = outcome.reply.code if outcome and outcome.reply else 0
+                if outcome and outcome.kind is REFUSED:
+                    assert 500 <= code < 600, seed
+                if outcome and outcome.kind is DELIVERED:
+                    assert 200 <= code < 300, seed

@@ -12,6 +12,7 @@ import pytest
 from services.outbound_sender.backlog import Backlog, Job
 from services.outbound_sender.limits import Limiter
 from services.outbound_sender.rendering import Renderer
+from services.outbound_sender.stop_list import StopList
 from services.outbound_sender.taking import Taker
 from shared.broker.consumer import Received
 from shared.broker.publisher import Publisher
@@ -61,11 +62,13 @@ class Node:
         self.backlog = Backlog(lambda _address: "relay")
         self.publisher = FakePublisher()
         self.limiter = Limiter()
+        self.stops = StopList()
         self.taker = Taker(
             database,
             self.publisher,
             Renderer(self._load),
             self.backlog,
+            self.stops,
             lease=lambda: self.lease,
             capacity_per_second=lambda: self.capacity,
             on_room=self._on_room,
@@ -257,8 +260,9 @@ async def test_a_cancelled_second_copy_that_was_not_started_is_never_sent(
     (batch_id,) = await stored.release_all(connection, theirs.mailing_id)
     await node.take(batch_id)
     late = await stored.record(connection, [stored.report(theirs, theirs.recipients[0], DELIVERED)])
-    for cancelled_batch, ids in late.to_cancel.items():
-        node.taker.cancel(cancelled_batch, ids)
+    for ids in late.to_cancel.values():
+        node.stops.hear(ids)
+    node.taker.hand_back_stopped()
     await node.taker.settle()
     assert [job.recipient.delivery_id for job in await node.jobs()] == [
         recipient.delivery_id for recipient in theirs.recipients[1:]

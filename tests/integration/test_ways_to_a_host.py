@@ -11,7 +11,7 @@ import pytest
 from services.outbound_sender.connection import Connection
 from services.outbound_sender.dead_hosts import DEAD_SECONDS, DeadHosts
 from services.outbound_sender.dialing import FALL_BACK_SECONDS, is_ours
-from services.outbound_sender.next_hop import MxRoute, NextHop, RelayRoute
+from services.outbound_sender.next_hop import MAX_TIMEOUTS, MxRoute, NextHop, RelayRoute
 from services.outbound_sender.source_addresses import SourceAddresses
 from services.outbound_sender.transport import Target, Terms, connect
 from shared.core.delivery import Outcome, OutcomeKind
@@ -130,6 +130,19 @@ async def test_a_domain_whose_only_host_is_dead_is_deferred_at_once() -> None:
         assert isinstance(second, Outcome)
         assert second.because == "no answer in time before MAIL (found within the last minutes)"
         assert len(mute.dialogues) == 1
+
+
+async def test_of_many_hosts_that_keep_us_waiting_a_few_are_waited_for() -> None:
+    hosts = [f"mute{number}.test/127.0.0.{number}" for number in range(2, 8)]
+    async with scripted_peer(says_nothing, host="0.0.0.0") as mute:  # noqa: S104 - all of 127/8
+        next_hop = NextHop(MxRoute(Hosts(*hosts), mute.port), TERMS)
+        outcome = await next_hop.open_connection("x.test")
+        assert isinstance(outcome, Outcome)
+        assert outcome.because == "no answer in time before MAIL"
+        assert 2 <= len(mute.dialogues) <= MAX_TIMEOUTS + 1
+        # The next recipient goes on where this one stopped.
+        await next_hop.open_connection("x.test")
+        assert len({dialogue.server for dialogue in mute.dialogues}) == len(mute.dialogues) > MAX_TIMEOUTS + 1
 
 
 async def test_a_host_that_says_421_is_not_dead() -> None:

@@ -17,6 +17,7 @@ from services.admin_api.schemas.nodes import (
     NodeStanding,
     SettingsAnswer,
 )
+from shared.contracts.base import Payload
 from shared.contracts.events import NodeSettingsChanged
 from shared.core.limits import SETTINGS, limits_from
 from shared.core.node import NodeKind, NodeState
@@ -25,7 +26,7 @@ from shared.store.engine import Session
 from shared.store.nodes import DEFAULTS, Node, NodeConfiguration
 
 #: Tells all processes of a change and never raises: whoever does not hear it reads the rows soon.
-Announce = Callable[[NodeSettingsChanged], Awaitable[None]]
+Announce = Callable[[Payload], Awaitable[None]]
 
 router = APIRouter(prefix="/nodes", tags=["Nodes"], route_class=CheckedRoute)
 

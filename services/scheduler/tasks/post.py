@@ -29,6 +29,7 @@ class HandlePost:
     publisher: Publisher
     operator_address: str | None
     publish_within_seconds: float
+    give_up_after_seconds: float
 
     async def __call__(self, event: MailReceived) -> None:
         """Everything is decided in one transaction, or nothing; a message that is handled is left alone."""
@@ -67,6 +68,7 @@ class HandlePost:
             return_domain=target.address.rpartition("@")[2],
             subject=message.subject,
             expand_again_after_seconds=self.publish_within_seconds,
+            give_up_after_seconds=self.give_up_after_seconds,
         )
         await messages.decide(connection, message.id, target.address, TargetState.DISTRIBUTED, mailing_id=mailing_id)
         return [mailing_id]
@@ -86,6 +88,7 @@ class HandlePost:
             return_domain=target.address.rpartition("@")[2],
             subject=message.subject,
             expand_again_after_seconds=self.publish_within_seconds,
+            give_up_after_seconds=self.give_up_after_seconds,
         )
         operator = Address.parse(self.operator_address)
         await expansion.add_recipient(connection, mailing_id, email=operator.spelling, email_key=operator.key)

@@ -45,14 +45,14 @@ class FakeConnection:
         self,
         return_path: str,
         recipients: Sequence[str],
-        content: bytes,
+        content: Sequence[bytes],
         *,
         has_8bit: bool,  # noqa: ARG002 - shown with the transport
         needs_smtputf8: bool,  # noqa: ARG002
         may_start_content: Callable[[], bool],
     ) -> Sequence[Outcome | None]:
         assert may_start_content()
-        self.sent.append((return_path, recipients, content))
+        self.sent.append((return_path, recipients, b"".join(content)))
         await asyncio.sleep(0)
         return self._answer(recipients)
 
@@ -97,6 +97,7 @@ class Node:
             may_send=lambda: True,
             is_lease_fresh=lambda: True,
             keeping=Keeping(0.05, max_messages),
+            is_stopped=lambda _job: False,
             seven_bit=self.seven_bit,
         )
 

@@ -31,6 +31,24 @@ def test_source_addresses_are_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.source_addresses == ("192.0.2.1", "192.0.2.2", "2001:db8::1")
 
 
+@pytest.mark.parametrize(
+    ("variables", "policy"),
+    [
+        ({}, TlsPolicy.OPPORTUNISTIC),
+        ({"LISTFLEET_RELAY_TLS": "required"}, TlsPolicy.REQUIRED),
+        ({"LISTFLEET_RELAY_USER": "u", "LISTFLEET_RELAY_PASSWORD": "p"}, TlsPolicy.REQUIRED),
+        (
+            {"LISTFLEET_RELAY_USER": "u", "LISTFLEET_RELAY_PASSWORD": "p", "LISTFLEET_RELAY_TLS": "opportunistic"},
+            TlsPolicy.OPPORTUNISTIC,
+        ),
+    ],
+)
+def test_a_password_goes_to_the_relay_over_tls_unless_somebody_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], policy: TlsPolicy
+) -> None:
+    assert loaded(monkeypatch, **variables).relay_policy is policy
+
+
 def test_the_relays_password_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = loaded(
         monkeypatch,
