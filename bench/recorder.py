@@ -29,7 +29,6 @@ _DATABASE = "recorder"
 _LIST = "recorder"
 _BATCH_RECIPIENTS = 100
 _PAGE_RECIPIENTS = 5_000
-_GIVE_UP_SECONDS = 5 * 86_400.0
 _DELIVERED = Outcome(OutcomeKind.DELIVERED, "accepted", Reply(250, "2.0.0 taken"), "127.0.0.1")
 
 
@@ -57,9 +56,7 @@ class RecorderAlone:
             groups = list(_groups(claimed))
             began_seconds = time.monotonic()
             for group, unstarted in groups:
-                recorded = await outcomes.record_outcomes(
-                    connection, group, unstarted, node_name=lease.name, give_up_after_seconds=_GIVE_UP_SECONDS
-                )
+                recorded = await outcomes.record_outcomes(connection, group, unstarted, node_name=lease.name)
                 if recorded.in_time != len(group):
                     raise ValueError(f"{len(group) - recorded.in_time} outcomes of a group were not recorded in time")
             seconds = time.monotonic() - began_seconds
