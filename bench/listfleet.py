@@ -28,7 +28,9 @@ from deploy.local.rabbitmq_install import find_or_install_server
 #: To the sink, for Postfix and for each node alike.
 CONNECTIONS = 80
 WARM_UP_RECIPIENTS = 1_000
-_TIMEOUT_SECONDS = 1_800
+#: A mailing that is not through by then has failed: a start, and then so many recipients a second.
+_TIMEOUT_SECONDS = 120
+_SLOWEST_PER_SECOND = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ class Listfleet:
             began_at = time.time()
             message_id = _post(smtp_port, kind, name)
             accepted_at = time.time()
-            last_copy_at = sink.wait_for(expected, _TIMEOUT_SECONDS)
+            last_copy_at = sink.wait_for(expected, _timeout_seconds(recipients))
             moments = asyncio.run(rows.moments_of(self._database.url, message_id))
             cpu_used = {part: after - cpu_before[part] for part, after in self._cpu_seconds(services).items()}
             if sink.copies != expected:
@@ -129,7 +131,7 @@ class Listfleet:
         """A small mailing, so that what processes do once in their lives is done."""
         expected = sink.copies + recipients
         message_id = _post(smtp_port, kind, name)
-        sink.wait_for(expected, _TIMEOUT_SECONDS)
+        sink.wait_for(expected, _timeout_seconds(recipients))
         asyncio.run(rows.moments_of(self._database.url, message_id))
 
     def _cpu_seconds(self, services: list[Service]) -> dict[str, float]:
@@ -173,6 +175,10 @@ def _running_services(cluster: Cluster, smtp_port: int, nodes: int) -> Iterator[
         yield cluster.services
     finally:
         cluster.stop()
+
+
+def _timeout_seconds(recipients: int) -> float:
+    return _TIMEOUT_SECONDS + recipients / _SLOWEST_PER_SECOND
 
 
 def _post(smtp_port: int, kind: ListKind, name: str) -> UUID:
