@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+from services.outbound_sender.bandwidth import Bandwidth
 from services.outbound_sender.reply_stream import ReplyStream, StreamEnded
 from shared.core.delivery import Outcome, OutcomeKind
 from shared.core.smtp_reply import Reply
@@ -46,18 +47,34 @@ class Connection:
     After each, `is_usable` says whether the connection may be kept for the next. Not to be shared by two tasks.
     """
 
-    def __init__(self, stream: ReplyStream, host: str, extensions: Mapping[str, str], timeouts: Timeouts) -> None:
+    def __init__(
+        self,
+        stream: ReplyStream,
+        host: str,
+        extensions: Mapping[str, str],
+        timeouts: Timeouts,
+        *,
+        address: str,
+        bandwidth: Bandwidth,
+    ) -> None:
         self.host = host
+        self.address = address
         #: Transactions begun on this connection.
         self.transactions = 0
         self._stream = stream
         self._timeouts = timeouts
+        self._bandwidth = bandwidth
         self._pipelining = "pipelining" in extensions
         self._announces_size = "size" in extensions
         self._takes_8bit = "8bitmime" in extensions
         self._takes_utf8 = "smtputf8" in extensions
         #: The peer may still hold a MAIL of ours, and would answer 503 to another (RFC 5321 §4.1.4).
         self._needs_reset = False
+
+    @property
+    def hosts(self) -> tuple[str, str]:
+        """What the connection is counted by where connections to one host are limited: its name and its address."""
+        return self.host, self.address
 
     @property
     def is_usable(self) -> bool:
@@ -159,8 +176,9 @@ class Connection:
         if not may_start_content():
             self.abort()
             return self._outcome(OutcomeKind.DEFERRED, "lease stale")
-        if len(content) <= BLOCK_BYTES:
+        if self._bandwidth.chunk_bytes is None and len(content) <= BLOCK_BYTES:
             self._stream.write(content)
+            self._bandwidth.written_bytes += len(content)
         else:
             failure = await self._blocks(memoryview(content))
             if failure:
@@ -180,13 +198,18 @@ class Connection:
         return self._declined("the content", reply)
 
     async def _blocks(self, content: memoryview) -> Outcome | None:
-        """Writes all blocks; `None` when the last one, with the final dot, was handed over."""
-        for start in range(0, len(content), BLOCK_BYTES):
+        """Writes all blocks, as the node's bandwidth grants them; `None` when the last one, with the final dot, was
+        handed over."""
+        start = 0
+        while start < len(content):
+            self._stream.keep_unsent(self._bandwidth.chunk_bytes)
             await self._stream.room(self._timeouts.block_seconds)
+            granted = await self._bandwidth.grant(min(BLOCK_BYTES, len(content) - start))
             if not self.is_usable:
                 # The final dot was not written, so the peer cannot have taken the message.
                 return await self._ended("within the content")
-            self._stream.write(content[start : start + BLOCK_BYTES])
+            self._stream.write(content[start : start + granted])
+            start += granted
         return None
 
     async def _ended(self, where: str) -> Outcome:

@@ -7,7 +7,9 @@ import socket
 from dataclasses import dataclass
 from typing import Protocol
 
+from services.outbound_sender.bandwidth import Bandwidth
 from services.outbound_sender.connection import Connection, Timeouts
+from services.outbound_sender.host_places import HostFull, HostPlaces
 from services.outbound_sender.transport import Target, connect, opportunistic_tls
 from shared.core.delivery import Outcome, OutcomeKind
 from shared.dns.mx import MailHost, NoMailHost
@@ -57,22 +59,50 @@ class MxRoute:
 class NextHop:
     """Opens connections for the pipeline. `hostname` is how this node names itself in EHLO."""
 
-    def __init__(self, route: Route, *, hostname: str, timeouts: Timeouts | None = None) -> None:
+    def __init__(
+        self,
+        route: Route,
+        *,
+        hostname: str,
+        timeouts: Timeouts | None = None,
+        places: HostPlaces | None = None,
+        bandwidth: Bandwidth | None = None,
+    ) -> None:
+        """Without `places` and `bandwidth` nothing is limited."""
         self._route = route
         self._hostname = hostname
         self._timeouts = timeouts or Timeouts()
+        self._places = places or HostPlaces()
+        self._bandwidth = bandwidth
         self._tls_context = opportunistic_tls()
 
-    async def open_connection(self, domain: str) -> Connection | Outcome:
-        """A connection to the first target that gives service, else the last one's failure."""
+    async def open_connection(self, domain: str) -> Connection | Outcome | HostFull:
+        """A connection to the first target that gives service, else the last one's failure.
+
+        A host that has as many connections as it may have is waited for: those after it are for when it gives no
+        service. Whoever got a connection gives its place back.
+        """
         targets = await self._route.targets_for(domain)
         if isinstance(targets, Outcome):
             return targets
         failure = Outcome(OutcomeKind.DEFERRED, f"no host for {domain}")
         for target in targets:
-            opened = await connect(
-                target, hostname=self._hostname, timeouts=self._timeouts, tls_context=self._tls_context
-            )
+            hosts = (target.host, target.address)
+            full = self._places.take(hosts)
+            if full is not None:
+                return full
+            opened: Connection | Outcome | None = None
+            try:
+                opened = await connect(
+                    target,
+                    hostname=self._hostname,
+                    timeouts=self._timeouts,
+                    tls_context=self._tls_context,
+                    bandwidth=self._bandwidth,
+                )
+            finally:
+                if not isinstance(opened, Connection):
+                    self._places.give_back(hosts)
             if isinstance(opened, Connection):
                 return opened
             failure = opened

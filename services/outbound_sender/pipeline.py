@@ -13,6 +13,7 @@ from typing import Protocol
 from prometheus_client import Histogram
 
 from services.outbound_sender.backlog import Backlog, Job
+from services.outbound_sender.host_places import HostFull
 from services.outbound_sender.limits import Limiter
 from services.outbound_sender.rendering import WireContent
 from services.outbound_sender.taking import Taker
@@ -44,6 +45,11 @@ class Connection(Protocol):
     @property
     def is_usable(self) -> bool: ...
 
+    @property
+    def hosts(self) -> tuple[str, str]:
+        """The peer's name and its address."""
+        ...
+
     async def send(
         self,
         return_path: str,
@@ -63,7 +69,9 @@ class Connection(Protocol):
 class NextHop(Protocol):
     """Opens connections towards a recipient's domain."""
 
-    async def open_connection(self, domain: str) -> Connection | Outcome: ...
+    async def open_connection(self, domain: str) -> Connection | Outcome | HostFull:
+        """A connection, which has a place at its host; why there is none for this recipient; or what to wait for."""
+        ...
 
 
 @dataclass(slots=True)
@@ -74,6 +82,11 @@ class _Kept:
     destination: str | None = None
     #: Nothing was sent on it yet.
     is_new: bool = True
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The host that the connection goes to."""
+        return self.connection.hosts if self.connection is not None else ()
 
 
 class Pipeline:
@@ -103,6 +116,7 @@ class Pipeline:
         self._may_send = may_send
         self._is_lease_fresh = is_lease_fresh
         self._slots: dict[int, asyncio.Task[None]] = {}
+        self._kept: dict[int, _Kept] = {}
         self._busy: set[int] = set()
         self._idle = asyncio.Condition()
         self._resized = asyncio.Event()
@@ -131,7 +145,7 @@ class Pipeline:
             await asyncio.gather(*self._slots.values(), return_exceptions=True)
 
     def resize(self) -> None:
-        """The limit of connections changed."""
+        """A limit of connections changed."""
         self._resized.set()
 
     def _fit_slots(self) -> None:
@@ -139,9 +153,14 @@ class Pipeline:
             if number not in self._slots:
                 self._slots[number] = asyncio.create_task(self._slot(number), name=f"slot {number}")
         for number, slot in self._slots.items():
-            # A busy slot above the limit finishes its transaction and then ends by itself.
-            if number >= self._limiter.connections and number not in self._busy:
+            # A busy slot finishes its transaction first, and then closes or ends by itself.
+            if number not in self._busy and (number >= self._limiter.connections or self._is_surplus(number)):
                 slot.cancel()
+
+    def _is_surplus(self, number: int) -> bool:
+        """Whether the slot keeps a connection to a host that has more of them than it may have by now."""
+        kept = self._kept.get(number)
+        return kept is not None and self._limiter.places.has_too_many(kept.hosts)
 
     async def settle(self) -> None:
         """Return when no slot has a job; what is in flight is finished, and its outcome committed."""
@@ -149,7 +168,7 @@ class Pipeline:
             await self._idle.wait_for(lambda: not self._busy)
 
     async def _slot(self, number: int) -> None:
-        kept = _Kept()
+        kept = self._kept[number] = _Kept()
         try:
             while number < self._limiter.connections:
                 job = await self._next_job(kept)
@@ -164,20 +183,25 @@ class Pipeline:
         finally:
             await self._close(kept)
 
+    @property
+    def has_free_slots(self) -> bool:
+        """Whether any slot waits for a job."""
+        return len(self._busy) < self._limiter.connections
+
     async def _next_job(self, kept: _Kept) -> Job:
-        if kept.connection is not None and not len(self._backlog):
+        if kept.connection is not None and not self._backlog.has_for(kept.destination, kept.hosts):
             try:
                 async with asyncio.timeout(IDLE_SECONDS):
-                    return await self._backlog.next(kept.destination)
+                    return await self._backlog.next(kept.destination, kept.hosts)
             except TimeoutError:
                 await self._close(kept)
-        return await self._backlog.next(kept.destination)
+        return await self._backlog.next(kept.destination, kept.hosts)
 
     async def _serve(self, job: Job, kept: _Kept) -> None:
         """One job from connection to committed outcome; or back to the others, when nothing may start any more."""
 
         def may_start() -> bool:
-            return self._may_send() and self._taker.holds(job)
+            return self._may_send() and self._limiter.limits.serves(job.held.batch.lane) and self._taker.holds(job)
 
         began_seconds = time.monotonic()
         if isinstance(job.held.content, Outcome):
@@ -186,14 +210,14 @@ class Pipeline:
         if may_start():
             failure = await self._connect(job, kept)
             if failure is not None:
-                await self._end_without_sending(job, failure)
+                await self._go_without(failure, job, may_start)
                 return
-        if not await self._limiter.turn(may_start) or kept.connection is None:
+        if not await self._limiter.turn(len(job.held.content.content), may_start) or kept.connection is None:
             self._taker.hand_back([job])
             return
         failure = await self._connect(job, kept)  # It may have been lost while the slot waited for its turn.
         if failure is not None:
-            await self._end_without_sending(job, failure)
+            await self._go_without(failure, job, may_start)
             return
         self._taker.started(job)
         self.started += 1
@@ -204,15 +228,28 @@ class Pipeline:
             commit_seconds = min(time.monotonic() - sent_seconds, MAX_COMMIT_SECONDS)
             self._measure(sent_seconds - began_seconds + commit_seconds)
 
-    async def _connect(self, job: Job, kept: _Kept) -> Outcome | None:
+    async def _go_without(self, failure: Outcome | HostFull, job: Job, may_start: Callable[[], bool]) -> None:
+        """There is no connection for the job now."""
+        if isinstance(failure, Outcome):
+            await self._end_without_sending(job, failure)
+        elif may_start():
+            self._backlog.set_aside(job, failure.host)
+        else:
+            self._taker.hand_back([job])
+
+    async def _connect(self, job: Job, kept: _Kept) -> Outcome | HostFull | None:
         """Have a usable connection to the job's destination in `kept`, or say why there is none."""
         destination = self._destination(job.address)
-        if kept.connection is not None and (kept.destination != destination or not kept.connection.is_usable):
+        if kept.connection is not None and (
+            kept.destination != destination
+            or not kept.connection.is_usable
+            or self._limiter.places.has_too_many(kept.hosts)
+        ):
             await self._close(kept)
         if kept.connection is not None:
             return None
         opened = await self._next_hop.open_connection(job.address.ascii_domain)
-        if isinstance(opened, Outcome):
+        if isinstance(opened, Outcome | HostFull):
             return opened
         kept.connection, kept.destination, kept.is_new = opened, destination, True
         self.open_connections += 1
@@ -274,4 +311,7 @@ class Pipeline:
         connection, kept.connection, kept.destination = kept.connection, None, None
         if connection is not None:
             self.open_connections -= 1
-            await connection.quit()
+            try:
+                await connection.quit()
+            finally:
+                self._limiter.places.give_back(connection.hosts)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import deque
 
 from shared.core.smtp_reply import Reply, ReplyParser
 
 #: Replies nobody has read yet; more than a pipelined transaction can have asked for is an attack or a fault.
 MAX_UNREAD_REPLIES = 16
+#: The system's own value, which is none.
+_NO_LOWAT = 0
 
 
 class StreamEnded(Exception):
@@ -29,6 +32,7 @@ class ReplyStream(asyncio.Protocol):
         self._unread: deque[Reply] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._is_paused = False
+        self._keeps_unsent: int | None = None
         transport.set_protocol(self)
         if transport.is_closing():
             self.end("connection closed by the remote")
@@ -53,6 +57,17 @@ class ReplyStream(asyncio.Protocol):
     def write(self, data: bytes | memoryview) -> None:
         if self.ended_because is None:
             self._transport.write(data)
+
+    def keep_unsent(self, at_most_bytes: int | None) -> None:
+        """From now on there is `room` only while hardly anything written is still unsent, so that no slow peer makes a
+        store of bytes that goes out at once; `None`: as the system likes it."""
+        if at_most_bytes == self._keeps_unsent or self.ended_because is not None:
+            return
+        self._keeps_unsent = at_most_bytes
+        self._transport.set_write_buffer_limits(None if at_most_bytes is None else 0)
+        sock = self._transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, at_most_bytes or _NO_LOWAT)
 
     async def room(self, timeout_seconds: float) -> None:
         """Returns when the peer takes more bytes, has said something, or is gone; look which."""

@@ -11,6 +11,7 @@ from typing import cast
 
 import aiosmtplib
 
+from services.outbound_sender.bandwidth import Bandwidth
 from services.outbound_sender.connection import Connection, Timeouts
 from services.outbound_sender.reply_stream import ReplyStream
 from shared.core.delivery import Outcome, OutcomeKind
@@ -41,9 +42,16 @@ def opportunistic_tls() -> ssl.SSLContext:
 
 
 async def connect(
-    target: Target, *, hostname: str, timeouts: Timeouts, tls_context: ssl.SSLContext | None
+    target: Target,
+    *,
+    hostname: str,
+    timeouts: Timeouts,
+    tls_context: ssl.SSLContext | None,
+    bandwidth: Bandwidth | None = None,
 ) -> Connection | Outcome:
     """A connection ready for its first transaction, or why there is none: always a deferral.
+
+    It writes content as `bandwidth` grants it, by default at once.
 
     STARTTLS is used where offered (`tls_context` None: never). It is opportunistic: a peer that answers it with 4yz or
     5yz is talked to in the clear on the same connection (RFC 3207 §4), one whose handshake breaks on a new one.
@@ -51,11 +59,12 @@ async def connect(
     A refusal in the greeting or to EHLO, 5yz included, is no refusal of the recipient: it says that this host gives us
     no service (RFC 5321 §3.1, §4.2.3), mostly for our address. Another host, or another node, may be welcome.
     """
+    bandwidth = bandwidth or Bandwidth()
     try:
         try:
-            return await _open(target, hostname, timeouts, tls_context)
+            return await _open(target, hostname, timeouts, tls_context, bandwidth)
         except _TlsFailed:
-            return await _open(target, hostname, timeouts, None)
+            return await _open(target, hostname, timeouts, None, bandwidth)
     except aiosmtplib.SMTPResponseException as exc:
         words = clean_text(exc.message.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
         if not 200 <= exc.code < 600:  # aiosmtplib has -1 for what is no reply at all
@@ -71,7 +80,9 @@ async def connect(
         return _deferred(target, f"no connection: {os.strerror(exc.errno) if exc.errno else exc}")
 
 
-async def _open(target: Target, hostname: str, timeouts: Timeouts, tls_context: ssl.SSLContext | None) -> Connection:
+async def _open(
+    target: Target, hostname: str, timeouts: Timeouts, tls_context: ssl.SSLContext | None, bandwidth: Bandwidth
+) -> Connection:
     smtp = aiosmtplib.SMTP(
         hostname=None,
         sock=await _socket(target, timeouts.connect_seconds),
@@ -90,7 +101,14 @@ async def _open(target: Target, hostname: str, timeouts: Timeouts, tls_context: 
             raise aiosmtplib.SMTPServerDisconnected("closed after EHLO")
         # From here aiosmtplib knows nothing of the connection. (uvloop's transports do not inherit from asyncio's.)
         stream = ReplyStream(cast("asyncio.Transport", smtp.transport))
-        return Connection(stream, target.host, dict(smtp.esmtp_extensions), timeouts)
+        return Connection(
+            stream,
+            target.host,
+            dict(smtp.esmtp_extensions),
+            timeouts,
+            address=target.address,
+            bandwidth=bandwidth,
+        )
     except BaseException:
         smtp.close()
         raise

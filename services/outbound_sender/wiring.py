@@ -41,8 +41,9 @@ def build(settings: OutboundSettings) -> Process:
     database = Database(settings.database_url, name=name, pool_size=6)
     lease_database = Database(settings.database_url, name=f"{name} lease", pool_size=1)
     publisher = Publisher(settings.amqp_url, name=name)
-    limiter = Limiter()
+    limiter = Limiter(has_one_host=settings.delivery == "relay")
     backlog = Backlog(_destination(settings))
+    limiter.places.on_room = backlog.has_room
     node = OutboundNode(backlog, limiter)
 
     async def load(mailing_id: int) -> MailingContent:
@@ -66,6 +67,7 @@ def build(settings: OutboundSettings) -> Process:
         backlog,
         lease=node.lease,
         capacity_per_second=node.capacity_per_second,
+        serves=node.serves,
         on_room=node.on_room,
     )
     keeper = LeaseKeeper(
@@ -88,7 +90,7 @@ def build(settings: OutboundSettings) -> Process:
         backlog,
         taker,
         limiter,
-        NextHop(_route(settings), hostname=settings.hostname),
+        NextHop(_route(settings), hostname=settings.hostname, places=limiter.places, bandwidth=limiter.bandwidth),
         recorder.record,
         destination=_destination(settings),
         secret=settings.secret.encode(),
