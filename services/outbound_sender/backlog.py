@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -14,6 +15,8 @@ from shared.contracts.topology import Lane
 from shared.core.address import Address
 from shared.core.delivery import Outcome
 from shared.store.batches import ClaimedBatch, Recipient
+
+NO_HOSTS: AbstractSet[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -62,7 +65,7 @@ class _Waiter:
 
     woken: asyncio.Future[None]
     near: str | None
-    hosts: Collection[str]
+    hosts: AbstractSet[str]
 
 
 class Backlog:
@@ -102,19 +105,15 @@ class Backlog:
         self._full_hosts[destination] = host
         self._wake_for(destination)
 
-    def has_room(self, hosts: Collection[str] | None) -> None:
+    def has_room(self, hosts: AbstractSet[str] | None) -> None:
         """Each of these hosts has room for one connection more; `None`: any host has, for any number."""
-        if not self._full_hosts:
-            return
         if hosts is None:
             self._full_hosts.clear()
-            for _ in range(len(self._waiting)):
-                self._wake_one()
+            self._wake_all()
             return
-        back = [destination for destination, host in self._full_hosts.items() if host in hosts]
-        for destination in back:
+        for destination in [name for name, host in self._full_hosts.items() if host in hosts]:
             del self._full_hosts[destination]
-        if back:
+        if self._size:
             self._wake_one()
 
     @property
@@ -146,7 +145,11 @@ class Backlog:
                 waiter.woken.set_result(None)
                 return
 
-    async def next(self, near: str | None, hosts: Collection[str] = ()) -> Job:
+    def _wake_all(self) -> None:
+        for _ in range(len(self._waiting)):
+            self._wake_one()
+
+    async def next(self, near: str | None, hosts: AbstractSet[str] = NO_HOSTS) -> Job:
         """The next job, one for the destination `near` where the lane has it.
 
         `hosts` are those that the slot has its connection to: it may take what waits for one of them.
@@ -158,19 +161,18 @@ class Backlog:
                 await waiter.woken
             except asyncio.CancelledError:
                 if waiter.woken.done() and not waiter.woken.cancelled():
-                    for _ in range(len(self._waiting)):
-                        self._wake_one()  # The job is for somebody who still waits.
+                    self._wake_all()  # The job is for somebody who still waits.
                 raise
             finally:
                 with suppress(ValueError):
                     self._waiting.remove(waiter)
         return job
 
-    def has_for(self, near: str | None, hosts: Collection[str] = ()) -> bool:
+    def has_for(self, near: str | None, hosts: AbstractSet[str] = NO_HOSTS) -> bool:
         """Whether `next` would return at once."""
         return self._size > 0 and self._place(near, hosts) is not None
 
-    def _take(self, near: str | None, hosts: Collection[str]) -> Job | None:
+    def _take(self, near: str | None, hosts: AbstractSet[str]) -> Job | None:
         place = self._place(near, hosts) if self._size else None
         if place is None:
             return None
@@ -182,7 +184,7 @@ class Backlog:
         self._size -= 1
         return job
 
-    def _place(self, near: str | None, hosts: Collection[str]) -> tuple[OrderedDict[str, deque[Job]], str] | None:
+    def _place(self, near: str | None, hosts: AbstractSet[str]) -> tuple[OrderedDict[str, deque[Job]], str] | None:
         """The lane and the destination of the next job."""
         for destinations in self._lanes.values():
             if near is not None and near in destinations:

@@ -58,7 +58,8 @@ class Connection:
         bandwidth: Bandwidth,
     ) -> None:
         self.host = host
-        self.address = address
+        #: What the connection is counted by where connections to one host are limited: the host's name and address.
+        self.hosts = frozenset((host, address))
         #: Transactions begun on this connection.
         self.transactions = 0
         self._stream = stream
@@ -70,11 +71,6 @@ class Connection:
         self._takes_utf8 = "smtputf8" in extensions
         #: The peer may still hold a MAIL of ours, and would answer 503 to another (RFC 5321 §4.1.4).
         self._needs_reset = False
-
-    @property
-    def hosts(self) -> tuple[str, str]:
-        """What the connection is counted by where connections to one host are limited: its name and its address."""
-        return self.host, self.address
 
     @property
     def is_usable(self) -> bool:

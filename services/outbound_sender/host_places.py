@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 
@@ -22,7 +23,7 @@ class HostPlaces:
 
     def __init__(self) -> None:
         #: Told whenever one of these hosts may have one connection more; `None`: any host, and any number.
-        self.on_room: Callable[[Collection[str] | None], None] = lambda _hosts: None
+        self.on_room: Callable[[AbstractSet[str] | None], None] = lambda _hosts: None
         self._at_most: int | None = None
         self._open: Counter[str] = Counter()
 
@@ -32,7 +33,7 @@ class HostPlaces:
             self._at_most = at_most
             self.on_room(None)
 
-    def take(self, hosts: Collection[str]) -> HostFull | None:
+    def take(self, hosts: AbstractSet[str]) -> HostFull | None:
         """Count a connection to a host of these names and addresses, or say which of them has no room."""
         if self._at_most is not None:
             for host in hosts:
@@ -41,7 +42,7 @@ class HostPlaces:
         self._open.update(hosts)
         return None
 
-    def give_back(self, hosts: Collection[str]) -> None:
+    def give_back(self, hosts: AbstractSet[str]) -> None:
         """A counted connection is closed."""
         for host in hosts:
             self._open[host] -= 1
@@ -49,6 +50,6 @@ class HostPlaces:
                 del self._open[host]
         self.on_room(hosts)
 
-    def has_too_many(self, hosts: Collection[str]) -> bool:
+    def has_too_many(self, hosts: AbstractSet[str]) -> bool:
         """Whether one of these connections must go: the limit was lowered."""
         return self._at_most is not None and any(self._open[host] > self._at_most for host in hosts)

@@ -87,7 +87,7 @@ class NextHop:
             return targets
         failure = Outcome(OutcomeKind.DEFERRED, f"no host for {domain}")
         for target in targets:
-            hosts = (target.host, target.address)
+            hosts = {target.host, target.address}
             full = self._places.take(hosts)
             if full is not None:
                 return full

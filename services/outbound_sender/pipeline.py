@@ -6,13 +6,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from random import random
 from typing import Protocol
 
 from prometheus_client import Histogram
 
-from services.outbound_sender.backlog import Backlog, Job
+from services.outbound_sender.backlog import NO_HOSTS, Backlog, Job
 from services.outbound_sender.host_places import HostFull
 from services.outbound_sender.limits import Limiter
 from services.outbound_sender.rendering import WireContent
@@ -46,7 +47,7 @@ class Connection(Protocol):
     def is_usable(self) -> bool: ...
 
     @property
-    def hosts(self) -> tuple[str, str]:
+    def hosts(self) -> AbstractSet[str]:
         """The peer's name and its address."""
         ...
 
@@ -84,9 +85,9 @@ class _Kept:
     is_new: bool = True
 
     @property
-    def hosts(self) -> tuple[str, ...]:
-        """The host that the connection goes to."""
-        return self.connection.hosts if self.connection is not None else ()
+    def hosts(self) -> AbstractSet[str]:
+        """The host that the connection goes to, by its name and its address."""
+        return self.connection.hosts if self.connection is not None else NO_HOSTS
 
 
 class Pipeline:

@@ -64,14 +64,35 @@ class Copy:
         return self.caught.answered_seconds
 
 
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Some bytes of a message's content. The time is seconds of the monotonic clock."""
+
+    at_seconds: float
+    size_bytes: int
+    node: str
+
+
 class Sink(MailCatcher):
     """Counts what it takes. All methods may be called from any thread."""
 
-    def __init__(self, *, latency_seconds: float = 0.0, keeps_contents: bool = False, port: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        latency_seconds: float = 0.0,
+        keeps_contents: bool = False,
+        host: str = LOOPBACK,
+        port: int | None = None,
+    ) -> None:
         self.latency_seconds = latency_seconds
         self.keeps_contents = keeps_contents
+        self.host = host
         self.port = port or free_port()
         self.copies: list[Copy] = []
+        #: How many connections were open at one moment, at most, of all nodes together.
+        self.most_open_connections = 0
+        #: When how many bytes of content came, and of which node; set to a list to have them counted.
+        self.arrivals: list[Arrival] | None = None
         self._open: dict[int, Session] = {}
         self._most_open: Counter[str] = Counter()
         self._rules: list[Rule] = []
@@ -81,11 +102,11 @@ class Sink(MailCatcher):
     @property
     def address(self) -> str:
         """What LISTFLEET_RELAY is set to."""
-        return f"{LOOPBACK}:{self.port}"
+        return f"{self.host}:{self.port}"
 
     def start(self) -> None:
         self._thread.start()
-        asyncio.run_coroutine_threadsafe(serve(self, LOOPBACK, self.port), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(serve(self, self.host, self.port), self._loop).result(10)
 
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -98,6 +119,7 @@ class Sink(MailCatcher):
     def forget(self) -> None:
         """Starts counting anew; connections stay open."""
         self.copies = []
+        self.most_open_connections = len(self._open)
 
     # What was seen
 
@@ -149,9 +171,14 @@ class Sink(MailCatcher):
 
     def opened(self, session: Session) -> None:
         self._open[session.id] = session
+        self.most_open_connections = max(self.most_open_connections, len(self._open))
 
     def closed(self, session: Session) -> None:
         del self._open[session.id]
+
+    def content_came(self, session: Session, size_bytes: int) -> None:
+        if self.arrivals is not None:
+            self.arrivals.append(Arrival(time.monotonic(), size_bytes, node_of(session)))
 
     def reply_to_recipient(self, recipient: str) -> str | None:
         return self._rule_for(recipient, after_content=False)

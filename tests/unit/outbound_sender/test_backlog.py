@@ -111,9 +111,9 @@ async def test_a_full_hosts_destination_is_for_those_who_have_a_connection_there
     assert waiting.has_for("full.example")
     assert (await waiting.next(None)).held.id == 2, "others' mail goes on, even less urgent mail"
     assert not waiting.has_for(None)
-    assert waiting.has_for(None, hosts=("mx.full.example", "192.0.2.1"))
+    assert waiting.has_for(None, hosts={"mx.full.example", "192.0.2.1"})
     assert (await waiting.next("full.example")).address.local == "a", "it was put back in front"
-    assert (await waiting.next("elsewhere.example", ("mx.full.example",))).address.local == "b"
+    assert (await waiting.next("elsewhere.example", {"mx.full.example"})).address.local == "b"
 
 
 async def test_a_slot_that_may_not_have_a_full_hosts_job_waits_until_it_has_room() -> None:
@@ -123,12 +123,25 @@ async def test_a_slot_that_may_not_have_a_full_hosts_job_waits_until_it_has_room
     slots = [asyncio.create_task(waiting.next(None)) for _ in range(2)]
     done, _ = await asyncio.wait(slots, timeout=0.02)
     assert not done
-    waiting.has_room(["mx.other.example"])
+    waiting.has_room({"mx.other.example"})
     done, _ = await asyncio.wait(slots, timeout=0.02)
     assert not done
-    waiting.has_room(["mx.full.example"])
+    waiting.has_room({"mx.full.example"})
     done, left = await asyncio.wait(slots, timeout=5, return_when=asyncio.FIRST_COMPLETED)
     assert (len(done), len(left), waiting.set_aside_count) == (1, 1, 0)
+    left.pop().cancel()
+
+
+async def test_every_place_that_comes_free_is_for_one_more_slot() -> None:
+    waiting = backlog()
+    waiting.add(jobs(1, Lane.POSTS, *(f"{n}@full.example" for n in range(5))))
+    waiting.set_aside(await waiting.next(None), "mx.full.example")
+    slots = [asyncio.create_task(waiting.next(None)) for _ in range(3)]
+    await asyncio.sleep(0)
+    waiting.has_room({"mx.full.example"})
+    waiting.has_room({"mx.full.example"})
+    done, left = await asyncio.wait(slots, timeout=0.05)
+    assert (len(done), len(left)) == (2, 1)
     left.pop().cancel()
 
 
@@ -140,7 +153,7 @@ async def test_new_mail_for_a_full_host_wakes_who_has_a_connection_there() -> No
     stranger, near, at_host = (
         asyncio.create_task(waiting.next(None)),
         asyncio.create_task(waiting.next("full.example")),
-        asyncio.create_task(waiting.next("third.example", ("mx.full.example",))),
+        asyncio.create_task(waiting.next("third.example", {"mx.full.example"})),
     )
     await asyncio.sleep(0)
     waiting.add(jobs(2, Lane.POSTS, "b@full.example", "c@full.example"))
