@@ -64,7 +64,8 @@ class ReplyStream(asyncio.Protocol):
         if at_most_bytes == self._keeps_unsent or self.ended_because is not None:
             return
         self._keeps_unsent = at_most_bytes
-        self._transport.set_write_buffer_limits(None if at_most_bytes is None else 0)
+        # 0 would not do: asyncio's TLS then pauses at an empty buffer, and nothing wakes it.
+        self._transport.set_write_buffer_limits(None if at_most_bytes is None else 1)
         sock = self._transport.get_extra_info("socket")
         if sock is not None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, at_most_bytes or _NO_LOWAT)

@@ -9,9 +9,11 @@ import asyncio
 import re
 import threading
 import time
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 
 import uvloop
 
@@ -64,11 +66,19 @@ class Copy:
         return self.caught.answered_seconds
 
 
+#: How often the sink looks at the clock while it notes arrivals.
+TICK_SECONDS = 0.004
+
+
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """Some bytes of a message's content. The time is seconds of the monotonic clock."""
+    """Some bytes of a message's content, which came after one moment and by another, in seconds of the monotonic clock.
 
-    at_seconds: float
+    The two are close together, unless the machine had no time for the sink: then nobody knows when the bytes came.
+    """
+
+    after_seconds: float
+    by_seconds: float
     size_bytes: int
     node: str
 
@@ -91,8 +101,9 @@ class Sink(MailCatcher):
         self.copies: list[Copy] = []
         #: How many connections were open at one moment, at most, of all nodes together.
         self.most_open_connections = 0
-        #: When how many bytes of content came, and of which node; set to a list to have them counted.
-        self.arrivals: list[Arrival] | None = None
+        #: The content that came since `note_arrivals`.
+        self.arrivals: list[Arrival] = []
+        self._ticked_seconds: float | None = None
         self._open: dict[int, Session] = {}
         self._most_open: Counter[str] = Counter()
         self._rules: list[Rule] = []
@@ -120,6 +131,10 @@ class Sink(MailCatcher):
         """Starts counting anew; connections stay open."""
         self.copies = []
         self.most_open_connections = len(self._open)
+
+    def note_arrivals(self) -> None:
+        """From now on it is noted when content comes."""
+        self._loop.call_soon_threadsafe(self._tick)
 
     # What was seen
 
@@ -155,6 +170,16 @@ class Sink(MailCatcher):
             most = max(most, last - first + 1)
         return most
 
+    def most_bytes_of(self, node: str, *, window_seconds: float = 1.0) -> int:
+        """The most content of a node that surely came within any window of that length."""
+        arrivals = [arrival for arrival in self.arrivals if arrival.node == node]
+        sums = [0, *accumulate(arrival.size_bytes for arrival in arrivals)]
+        most = 0
+        for number, first in enumerate(arrivals):
+            after_last = bisect_left(arrivals, first.after_seconds + window_seconds, key=lambda a: a.by_seconds)
+            most = max(most, sums[after_last] - sums[number])
+        return most
+
     def wait_until(self, is_true: Callable[[Sink], bool], timeout_seconds: float) -> None:
         """Returns when it is true; fails with the counts when it is not in time."""
         deadline = time.monotonic() + timeout_seconds
@@ -177,8 +202,8 @@ class Sink(MailCatcher):
         del self._open[session.id]
 
     def content_came(self, session: Session, size_bytes: int) -> None:
-        if self.arrivals is not None:
-            self.arrivals.append(Arrival(time.monotonic(), size_bytes, node_of(session)))
+        if self._ticked_seconds is not None:
+            self.arrivals.append(Arrival(self._ticked_seconds, time.monotonic(), size_bytes, node_of(session)))
 
     def reply_to_recipient(self, recipient: str) -> str | None:
         return self._rule_for(recipient, after_content=False)
@@ -194,6 +219,10 @@ class Sink(MailCatcher):
         if not self.keeps_contents:
             message.content = b""
         self.copies += [Copy(recipient, subject, message) for recipient in message.recipients]
+
+    def _tick(self) -> None:
+        self._ticked_seconds = time.monotonic()
+        self._loop.call_later(TICK_SECONDS, self._tick)
 
     def _rule_for(self, recipient: str, *, after_content: bool) -> str | None:
         for rule in self._rules:
