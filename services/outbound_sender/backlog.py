@@ -6,7 +6,6 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -106,13 +105,18 @@ class Backlog:
         self._wake_for(destination)
 
     def has_room(self, hosts: AbstractSet[str] | None) -> None:
-        """Each of these hosts has room for one connection more; `None`: any host has, for any number."""
+        """The host of these names has room for one connection more; `None`: any host has, for any number.
+
+        One destination is set aside no more: were it all of a host's, each would be tried again for each place.
+        """
         if hosts is None:
             self._full_hosts.clear()
             self._wake_all()
             return
         for destination in [name for name, host in self._full_hosts.items() if host in hosts]:
             del self._full_hosts[destination]
+            if any(destination in destinations for destinations in self._lanes.values()):
+                break
         if self._size:
             self._wake_one()
 
@@ -136,6 +140,7 @@ class Backlog:
         for waiter in self._waiting:
             if not waiter.woken.done() and (waiter.near == destination or host in waiter.hosts):
                 waiter.woken.set_result(None)
+                self._waiting.remove(waiter)
                 return
 
     def _wake_one(self) -> None:
@@ -163,9 +168,6 @@ class Backlog:
                 if waiter.woken.done() and not waiter.woken.cancelled():
                     self._wake_all()  # The job is for somebody who still waits.
                 raise
-            finally:
-                with suppress(ValueError):
-                    self._waiting.remove(waiter)
         return job
 
     def has_for(self, near: str | None, hosts: AbstractSet[str] = NO_HOSTS) -> bool:
@@ -208,4 +210,6 @@ class Backlog:
                 else:
                     del destinations[destination]
         self._size -= len(removed)
+        if removed and self._full_hosts:
+            self.has_room(None)  # A place may have been meant for one of these.
         return removed

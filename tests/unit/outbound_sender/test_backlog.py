@@ -145,6 +145,28 @@ async def test_every_place_that_comes_free_is_for_one_more_slot() -> None:
     left.pop().cancel()
 
 
+async def test_a_place_is_for_one_destination_of_the_host_that_has_jobs() -> None:
+    waiting = backlog()
+    waiting.add(jobs(1, Lane.POSTS, "a@one.example", "b@two.example", "c@three.example"))
+    for job in [await waiting.next(None) for _ in range(3)]:
+        waiting.set_aside(job, "mx.full.example")
+    await waiting.next("one.example")
+    waiting.has_room({"mx.full.example"})
+    assert waiting.set_aside_count == 1
+    assert (await waiting.next(None)).address.local == "b"
+    assert not waiting.has_for(None)
+
+
+async def test_what_is_set_aside_is_tried_again_when_something_is_removed() -> None:
+    waiting = backlog()
+    waiting.add(jobs(1, Lane.POSTS, "a@one.example", "b@two.example"))
+    for job in [await waiting.next(None) for _ in range(2)]:
+        waiting.set_aside(job, "mx.full.example")
+    waiting.has_room({"mx.full.example"})
+    assert len(waiting.remove(lambda job: job.address.local == "a")) == 1
+    assert (await waiting.next(None)).address.local == "b", "the place was meant for the one that is gone"
+
+
 async def test_new_mail_for_a_full_host_wakes_who_has_a_connection_there() -> None:
     waiting = backlog()
     waiting.add(jobs(1, Lane.POSTS, "a@full.example"))
