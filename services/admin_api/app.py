@@ -17,6 +17,7 @@ from services.admin_api.routes import (
     node_defaults,
     nodes,
     suppressions,
+    tls_policies,
 )
 from services.admin_api.routes.nodes import Announce
 from shared.store.engine import Database
@@ -24,7 +25,18 @@ from shared.store.engine import Database
 BASE = "/api/v1"
 
 #: In this order: a member's address takes whatever path is left.
-_RESOURCES = (lists, member_imports, member_exports, members, mailings, messages, suppressions, nodes, node_defaults)
+_RESOURCES = (
+    lists,
+    member_imports,
+    member_exports,
+    members,
+    mailings,
+    messages,
+    suppressions,
+    nodes,
+    node_defaults,
+    tls_policies,
+)
 
 
 def application(database: Database, announce: Announce) -> FastAPI:

@@ -9,13 +9,12 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from services.outbound_sender.host_places import NO_HOSTS
 from services.outbound_sender.rendering import WireContent
 from shared.contracts.topology import Lane
 from shared.core.address import Address
 from shared.core.delivery import Outcome
 from shared.store.batches import ClaimedBatch, Recipient
-
-NO_HOSTS: AbstractSet[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -197,6 +196,19 @@ class Backlog:
                     return destinations, destination
         return None
 
+    def more_like(self, job: Job, most: int, may_take: Callable[[], bool]) -> list[Job]:
+        """Up to `most` further jobs that can share a transaction with `job`, while `may_take` says yes."""
+        destination = self._destination(job.address)
+        destinations = self._lanes[job.held.batch.lane]
+        jobs = destinations.get(destination, deque())
+        taken: list[Job] = []
+        while jobs and len(taken) < most and _goes_with(jobs[0], job) and may_take():
+            taken.append(jobs.popleft())
+        if taken and not jobs:
+            del destinations[destination]
+        self._size -= len(taken)
+        return taken
+
     def remove(self, is_wanted: Callable[[Job], bool]) -> list[Job]:
         """Take out every job that `is_wanted` says yes to."""
         removed: list[Job] = []
@@ -213,3 +225,9 @@ class Backlog:
         if removed and self._full_hosts:
             self.has_room(None)  # A place may have been meant for one of these.
         return removed
+
+
+def _goes_with(other: Job, job: Job) -> bool:
+    # SMTPUTF8 is a parameter of MAIL: it would bar the others where it is not offered (RFC 6531 §3.4).
+    same_parameters = other.address.needs_smtputf8 is job.address.needs_smtputf8
+    return other.held.content is job.held.content and same_parameters

@@ -7,12 +7,21 @@ from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from shared.core.delivery import Outcome, OutcomeKind
+
+NO_HOSTS: AbstractSet[str] = frozenset()
+
 
 @dataclass(frozen=True, slots=True)
 class HostFull:
     """No connection now: as many are open to this host as may be."""
 
     host: str
+
+    @property
+    def as_outcome(self) -> Outcome:
+        """For a recipient who was started and cannot wait in the backlog."""
+        return Outcome(OutcomeKind.DEFERRED, "as many connections as this node may have are open", None, self.host)
 
 
 class HostPlaces:

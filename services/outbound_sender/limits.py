@@ -113,6 +113,18 @@ class Limiter:
         mean = self._mean_content_bytes or content_bytes
         self._mean_content_bytes = mean + MEAN_WEIGHT * (content_bytes - mean)
 
+    def turn_now(self) -> bool:
+        """True when one message more with the same content may start at once; nobody who waits is passed by."""
+        if not self._pacers:
+            return True
+        now_seconds = asyncio.get_running_loop().time()
+        by_messages = (self._per_second, self._per_hour)
+        if self._queue.locked() or any(isinstance(pacer.answer(now_seconds), Wait) for pacer in by_messages):
+            return False
+        for pacer in by_messages:
+            pacer.take(now_seconds)
+        return True
+
     @property
     def connections(self) -> int:
         """How many connection slots there may be."""

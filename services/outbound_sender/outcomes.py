@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter as Counted
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,9 +11,9 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from shared.core.delivery import Outcome
-from shared.store import deliveries
-from shared.store.deliveries import Recorded, Report
+from shared.store import outcomes
 from shared.store.engine import REFUSED_VALUES, Database, RawConnection, StoreUnavailable
+from shared.store.outcomes import Recorded, Report
 from shared.store.patience import PAUSE_SECONDS
 
 _log = structlog.get_logger(__name__)
@@ -70,8 +71,9 @@ class Recorder:
                     while True:
                         group = group or await self._next_group()
                         await self._write(connection, [pending.report for pending in group])
+                        for kind, count in Counted(pending.report.outcome.kind for pending in group).items():
+                            _outcomes.labels(kind.value).inc(count)
                         for pending in group:
-                            _outcomes.labels(pending.report.outcome.kind.value).inc()
                             if not pending.done.done():
                                 pending.done.set_result(None)
                         group = []
@@ -104,7 +106,7 @@ class Recorder:
             await self._on_cancelled(recorded.to_cancel)
 
     async def _record(self, connection: RawConnection, reports: Sequence[Report]) -> Recorded:
-        return await deliveries.record_outcomes(
+        return await outcomes.record_outcomes(
             connection,
             reports,
             self._unstarted_of(sorted({report.batch_id for report in reports})),

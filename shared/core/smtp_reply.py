@@ -61,7 +61,7 @@ class ReplyParser:
     Lines may end in a bare LF, and a reply of several lines has its last line's code, as other clients read them.
     """
 
-    __slots__ = ("_incomplete_line", "_lines", "_reply_bytes", "fault")
+    __slots__ = ("_heard", "_heard_replies", "_incomplete_line", "_lines", "_reply_bytes", "fault")
 
     def __init__(self) -> None:
         #: Why the stream can no longer be read, one short sentence; `None` while it can.
@@ -69,22 +69,37 @@ class ReplyParser:
         self._incomplete_line = b""
         self._lines: list[bytes] = []
         self._reply_bytes = 0
+        #: The last bytes that held several whole replies: to each pipelined envelope a server says the same again.
+        self._heard = b""
+        self._heard_replies: list[Reply] = []
 
     @property
     def is_inside_a_reply(self) -> bool:
         return bool(self._incomplete_line or self._lines)
 
     def feed(self, data: bytes) -> list[Reply]:
-        """The replies that `data` completes, in order."""
+        """The replies that `data` completes, in order; the list is not to be changed."""
         if self.fault is not None:
             return []
+        if self._incomplete_line or self._lines:
+            return self._read(data)
+        if data == self._heard:
+            return self._heard_replies
+        if data[3:4] == b" " and _is_code(data[:3]) and data.find(b"\n") == len(data) - 1 <= MAX_REPLY_TEXT:
+            return [Reply(int(data[:3]), _text([data[:-1]]))]
+        replies = self._read(data)
+        if len(replies) > 1 and self.fault is None and not self.is_inside_a_reply:
+            self._heard, self._heard_replies = data, replies
+        return replies
+
+    def _read(self, data: bytes) -> list[Reply]:
         replies: list[Reply] = []
         lines = (self._incomplete_line + data if self._incomplete_line else data).split(b"\n")
         self._incomplete_line = lines.pop()
         for line in lines:
             self._reply_bytes += len(line) + 1
             code, separator = line[:3], line[3:4].rstrip(b"\r")
-            if not (len(code) == 3 and code.isdigit() and b"200" <= code <= b"599" and separator in (b"", b" ", b"-")):
+            if not (_is_code(code) and separator in (b"", b" ", b"-")):
                 self._break(f"not an SMTP reply: {_shown(line)}")
                 return replies
             self._lines.append(line)
@@ -107,6 +122,10 @@ class ReplyParser:
         self.fault = fault
         self._incomplete_line = b""
         self._lines.clear()
+
+
+def _is_code(digits: bytes) -> bool:
+    return len(digits) == 3 and digits.isdigit() and b"200" <= digits <= b"599"
 
 
 def _text(lines: list[bytes]) -> str:

@@ -15,6 +15,7 @@ from sqlmodel import Field, SQLModel, col, select
 
 from shared.core.limits import HeldBack
 from shared.core.node import LeftBecause, NodeKind, NodeState
+from shared.core.tls_policy import TlsPolicy
 from shared.store.columns import enum_type, moment_field
 from shared.store.engine import RawConnection, Session
 
@@ -75,11 +76,13 @@ class Vitals:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What an administrator set: the defaults' JSON object, the node's own, and whether it shall drain."""
+    """What an administrator set: the defaults' JSON object, the node's own, whether it shall drain, and what is
+    demanded of connections for which domains."""
 
     defaults_json: str
     own_json: str
     is_draining: bool
+    tls_policies: Mapping[str, TlsPolicy]
 
 
 async def register(connection: RawConnection, kind: NodeKind, name: str | None) -> Lease | None:
@@ -123,7 +126,8 @@ async def renew(connection: RawConnection, lease: Lease, vitals: Vitals) -> Conf
         WHERE incarnation = $1 AND state = 'live'
         RETURNING (SELECT settings::text FROM node_settings WHERE node_name = '*') AS defaults,
                   (SELECT settings::text FROM node_settings s WHERE s.node_name = nodes.name) AS own,
-                  coalesce((SELECT is_draining FROM node_settings s WHERE s.node_name = nodes.name), false) AS draining
+                  coalesce((SELECT is_draining FROM node_settings s WHERE s.node_name = nodes.name), false) AS draining,
+                  (SELECT jsonb_object_agg(domain, policy)::text FROM tls_policies) AS tls_policies
         """,
         lease.incarnation,
         vitals.capacity_per_second,
@@ -136,7 +140,8 @@ async def renew(connection: RawConnection, lease: Lease, vitals: Vitals) -> Conf
     )
     if row is None:
         return None
-    return Configuration(row["defaults"] or "{}", row["own"] or "{}", row["draining"])
+    policies = {domain: TlsPolicy(policy) for domain, policy in json.loads(row["tls_policies"] or "{}").items()}
+    return Configuration(row["defaults"] or "{}", row["own"] or "{}", row["draining"], policies)
 
 
 async def leave(

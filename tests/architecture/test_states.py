@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from shared.core.delivery import DeliveryState
 from shared.core.mailing import MailingState
 from shared.core.node import BatchState
-from shared.store import batches, mailings, release
+from shared.store import batches, expansion, mailings, release
 from shared.store.batches import ClaimedBatch
 from shared.store.engine import RawConnection
 from tests.integration import stored
 from tests.integration.stored import DEFERRED, DELIVERED, REFUSED, UNKNOWN
-
-
-@pytest.fixture
-async def connection(database_url: str) -> AsyncIterator[RawConnection]:
-    async with stored.connected(database_url) as connection:
-        await stored.empty(connection)
-        yield connection
-        await stored.assert_consistent(connection)
 
 
 class Scene:
@@ -187,7 +179,7 @@ async def test_a_mailing_in_every_state_has_an_answer_to_expansion_release_and_f
     if state is MailingState.FINISHED:
         assert await mailings.finish(connection) == [mailing_id]
     async with connection.transaction():
-        page = await mailings.expand_page(connection, mailing_id, page_size=5, expand_again_after_seconds=30)
+        page = await expansion.expand_page(connection, mailing_id, page_size=5, expand_again_after_seconds=30)
     assert (page is not None) == (state is MailingState.EXPANDING)
     assert await stored.release_all(connection, mailing_id) == []
     assert await mailings.finish(connection) == ([] if state is MailingState.FINISHED else [mailing_id])

@@ -16,13 +16,13 @@ from shared.core.mailing import MailingKind, TargetKind
 from shared.core.membership import DeliveryMode, MemberRole, MemberStatus
 from shared.core.node import NodeKind
 from shared.core.smtp_reply import Reply
-from shared.store import batches, deliveries, mailings, members, messages, nodes, release
+from shared.store import batches, expansion, mailings, members, messages, nodes, outcomes, release
 from shared.store.batches import ClaimedBatch, Recipient
-from shared.store.deliveries import Recorded, Report
 from shared.store.engine import RawConnection
 from shared.store.members import NewMember
 from shared.store.messages import NewMessage, NewTarget
 from shared.store.nodes import Lease
+from shared.store.outcomes import Recorded, Report
 
 _numbers = itertools.count(1)
 
@@ -42,12 +42,16 @@ async def connected(url: str) -> AsyncIterator[RawConnection]:
         await connection.close()
 
 
+#: In an order in which they may be emptied.
+_TABLES = (
+    *("attempts", "batches", "deliveries", "outstanding", "mailings", "message_targets", "messages"),
+    *("post_fingerprints", "members", "mailing_lists", "nodes", "node_settings", "suppressions"),
+)
+
+
 async def empty(connection: RawConnection) -> None:
-    """Nothing is left of earlier tests; partitions stay."""
-    await connection.execute(
-        "TRUNCATE attempts, batches, deliveries, outstanding, mailings, message_targets, messages, post_fingerprints,"
-        " members, mailing_lists, nodes, node_settings, suppressions RESTART IDENTITY"
-    )
+    """Nothing is left of earlier tests; partitions stay. (TRUNCATE makes new files, which takes ten times as long.)"""
+    await connection.execute("; ".join(f"DELETE FROM {table}" for table in _TABLES))
 
 
 def new_member(number: int, **changes: object) -> NewMember:
@@ -114,7 +118,7 @@ async def expand_all(connection: RawConnection, mailing_id: int, page_size: int 
     page = None
     while page is None or not page.is_last:
         async with connection.transaction():
-            page = await mailings.expand_page(
+            page = await expansion.expand_page(
                 connection, mailing_id, page_size=page_size, expand_again_after_seconds=30
             )
         assert page is not None
@@ -182,7 +186,7 @@ async def record(
     node_name: str = "outbound-1",
     give_up_after_seconds: float = GIVE_UP_SECONDS,
 ) -> Recorded:
-    return await deliveries.record_outcomes(
+    return await outcomes.record_outcomes(
         connection,
         reports,
         unstarted or {},

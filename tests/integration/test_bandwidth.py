@@ -8,10 +8,11 @@ import pytest
 
 from services.outbound_sender.bandwidth import Bandwidth
 from services.outbound_sender.connection import Connection, Timeouts
-from services.outbound_sender.transport import Target, connect
+from services.outbound_sender.dead_hosts import DeadHosts
+from services.outbound_sender.transport import Terms, connect
 from shared.core.delivery import OutcomeKind
 from tests.fakes.scripted_peer import EXTENSIONS, Dialogue, scripted_peer
-from tests.integration.transactions import on_loop, send
+from tests.integration.transactions import on_loop, send, target_at
 
 LOOPS = pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 #: 200,000 bytes.
@@ -20,8 +21,7 @@ MEGABIT_BYTES = 125_000
 
 
 async def connected(port: int, bandwidth: Bandwidth) -> Connection:
-    target = Target("peer.test", "127.0.0.1", port)
-    opened = await connect(target, hostname="n.test", timeouts=Timeouts(), tls_context=None, bandwidth=bandwidth)
+    opened = await connect(target_at(port), Terms("n.test", Timeouts(), bandwidth=bandwidth), DeadHosts())
     assert isinstance(opened, Connection), opened
     return opened
 

@@ -14,7 +14,7 @@ from shared.contracts.events import MailReceived
 from shared.contracts.topology import Lane, TaskQueue
 from shared.core.address import Address
 from shared.core.mailing import MailingKind, TargetKind, TargetState
-from shared.store import mailings, messages, release
+from shared.store import expansion, mailings, messages, release
 from shared.store.engine import Database, RawConnection
 from shared.store.messages import NewTarget, Waiting
 
@@ -88,7 +88,7 @@ class HandlePost:
             expand_again_after_seconds=self.publish_within_seconds,
         )
         operator = Address.parse(self.operator_address)
-        await mailings.add_recipient(connection, mailing_id, email=operator.spelling, email_key=operator.key)
+        await expansion.add_recipient(connection, mailing_id, email=operator.spelling, email_key=operator.key)
         await messages.decide(connection, message.id, target.address, TargetState.DISTRIBUTED, mailing_id=mailing_id)
         return list(
             await release.make_batches(
