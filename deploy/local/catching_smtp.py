@@ -60,6 +60,10 @@ class MailCatcher:
     def caught(self, message: CaughtMessage) -> None:
         """A message was taken; our 250 is not written yet."""
 
+    def drops_after(self, message: CaughtMessage) -> bool:  # noqa: ARG002
+        """Whether the connection is dropped now, without an answer to the message that was taken."""
+        return False
+
 
 async def serve(catcher: MailCatcher, host: str, port: int) -> asyncio.Server:
     """The server, accepting connections."""
@@ -145,6 +149,10 @@ class _Connection(asyncio.Protocol):
             self._reply(reply)
             return
         self._catcher.caught(message)
+        if self._catcher.drops_after(message):
+            self._is_leaving = True
+            self._transport.abort()
+            return
         self._answered.append(message)
         self._reply("250 2.0.0 Caught")
 

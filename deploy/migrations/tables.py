@@ -11,6 +11,7 @@ from shared.store import (
     nodes,
     parked,
     suppressions,
+    tls_policies,
     tokens,
 )
 
@@ -25,5 +26,6 @@ __all__ = [
     "nodes",
     "parked",
     "suppressions",
+    "tls_policies",
     "tokens",
 ]

@@ -19,6 +19,7 @@ from services.admin_api.routes import (
     nodes,
     parked,
     suppressions,
+    tls_policies,
 )
 from services.admin_api.routes.nodes import Announce
 from services.admin_api.routes.parked import Publish
@@ -39,6 +40,7 @@ _RESOURCES = (
     parked,
     nodes,
     node_defaults,
+    tls_policies,
 )
 
 

@@ -111,6 +111,19 @@ class Backlog:
         self._size -= 1
         return job
 
+    def more_like(self, job: Job, most: int, may_take: Callable[[], bool]) -> list[Job]:
+        """Up to `most` further jobs that can share a transaction with `job`, while `may_take` says yes."""
+        destination = self._destination(job.address)
+        destinations = self._lanes[job.held.batch.lane]
+        jobs = destinations.get(destination, deque())
+        taken: list[Job] = []
+        while jobs and len(taken) < most and _goes_with(jobs[0], job) and may_take():
+            taken.append(jobs.popleft())
+        if taken and not jobs:
+            del destinations[destination]
+        self._size -= len(taken)
+        return taken
+
     def remove(self, is_wanted: Callable[[Job], bool]) -> list[Job]:
         """Take out every job that `is_wanted` says yes to."""
         removed: list[Job] = []
@@ -125,3 +138,9 @@ class Backlog:
                     del destinations[destination]
         self._size -= len(removed)
         return removed
+
+
+def _goes_with(other: Job, job: Job) -> bool:
+    # SMTPUTF8 is a parameter of MAIL: it would bar the others where it is not offered (RFC 6531 §3.4).
+    same_parameters = other.address.needs_smtputf8 is job.address.needs_smtputf8
+    return other.held.content is job.held.content and same_parameters

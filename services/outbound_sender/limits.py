@@ -107,6 +107,12 @@ class Limiter:
                     pass  # The turn has come.
         return False
 
+    def turn_now(self) -> bool:
+        """True when one message more may start at once; nobody who waits is passed by."""
+        if self.limits.max_messages_per_second is None:
+            return True
+        return not self._queue.locked() and isinstance(self._pacer.ask(asyncio.get_running_loop().time()), Go)
+
     @property
     def wait_seconds(self) -> float:
         """How long until the rate lets the next message start, 0 when it does now."""

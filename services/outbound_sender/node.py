@@ -19,6 +19,7 @@ from shared.contracts.commands import SendBatch
 from shared.contracts.events import AddressSuppressed, DeliveriesCancelled, MailingChanged, NodeSettingsChanged
 from shared.contracts.topology import Lane
 from shared.core.limits import limits_from
+from shared.core.tls_policy import TlsPolicy, policy_for
 from shared.runtime.lease import LeaseKeeper
 from shared.store.nodes import Configuration, Lease, Vitals
 
@@ -48,6 +49,7 @@ class OutboundNode:
         self._is_configured = False
         self._is_draining = False
         self._is_stopping = False
+        self._tls_policies: Mapping[str, TlsPolicy] = {}
         self._rate_per_second = 0.0
         self._told_capacity = 0.0
 
@@ -64,6 +66,10 @@ class OutboundNode:
             and not self._is_draining
             and not self._is_stopping
         )
+
+    def tls_policy(self, domain: str) -> TlsPolicy:
+        """Whether mail to `domain` (A-labels) may go out unencrypted."""
+        return policy_for(domain, self._tls_policies)
 
     def capacity_per_second(self) -> float:
         """How many messages the node could start in a second, 0 while it may start none soon."""
@@ -91,6 +97,7 @@ class OutboundNode:
 
     def on_configuration(self, configuration: Configuration) -> None:
         """What the administrator set, read with every renewal."""
+        self._tls_policies = configuration.tls_policies
         limits = limits_from(json.loads(configuration.defaults_json), json.loads(configuration.own_json))
         is_first, self._is_configured = not self._is_configured, True
         if is_first or limits != self._limiter.limits or configuration.is_draining != self._is_draining:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter as Counted
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -68,8 +69,9 @@ class Recorder:
                     while True:
                         group = group or await self._next_group()
                         await self._write(connection, [pending.report for pending in group])
+                        for kind, count in Counted(pending.report.outcome.kind for pending in group).items():
+                            _outcomes.labels(kind.value).inc(count)
                         for pending in group:
-                            _outcomes.labels(pending.report.outcome.kind.value).inc()
                             if not pending.done.done():
                                 pending.done.set_result(None)
                         group = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +14,7 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlmodel import Field, SQLModel, col, select
 
 from shared.core.node import LeftBecause, NodeKind, NodeState
+from shared.core.tls_policy import TlsPolicy
 from shared.store import stops
 from shared.store.columns import enum_type, moment_field
 from shared.store.engine import RawConnection, Session
@@ -81,11 +83,13 @@ class Vitals:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What a node shall obey: the defaults' JSON object, its own, whether it shall drain, and what may not start."""
+    """What a node shall obey: the defaults' JSON object, its own, whether it shall drain, what is demanded of
+    connections for which domains, and what may not start."""
 
     defaults_json: str
     own_json: str
     is_draining: bool
+    tls_policies: Mapping[str, TlsPolicy]
     stops: Stops
 
 
@@ -129,7 +133,8 @@ async def renew(connection: RawConnection, lease: Lease, vitals: Vitals) -> Conf
         WHERE incarnation = $1 AND state = 'live'
         RETURNING (SELECT settings::text FROM node_settings WHERE node_name = '*') AS defaults,
                   (SELECT settings::text FROM node_settings s WHERE s.node_name = nodes.name) AS own,
-                  coalesce((SELECT is_draining FROM node_settings s WHERE s.node_name = nodes.name), false) AS draining
+                  coalesce((SELECT is_draining FROM node_settings s WHERE s.node_name = nodes.name), false) AS draining,
+                  (SELECT jsonb_object_agg(domain, policy)::text FROM tls_policies) AS tls_policies
         """,
         lease.incarnation,
         vitals.capacity_per_second,
@@ -139,7 +144,9 @@ async def renew(connection: RawConnection, lease: Lease, vitals: Vitals) -> Conf
     )
     if row is None:
         return None
-    return Configuration(row["defaults"] or "{}", row["own"] or "{}", row["draining"], await stops.read(connection))
+    policies = {domain: TlsPolicy(policy) for domain, policy in json.loads(row["tls_policies"] or "{}").items()}
+    stopped = await stops.read(connection)
+    return Configuration(row["defaults"] or "{}", row["own"] or "{}", row["draining"], policies, stopped)
 
 
 async def leave(

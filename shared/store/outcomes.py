@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+import asyncpg
+
 from shared.core.delivery import Outcome, OutcomeKind
 from shared.core.smtp_reply import clean_text
 from shared.store import batches, counts
@@ -53,20 +55,22 @@ async def record_outcomes(
     Repeating a group after a lost answer changes nothing more. A delivery whose claim is not ours any more is only
     given its history, unless the report says *delivered*.
     """
-    async with connection.transaction():
-        claims = await batches.lock(connection, sorted({report.batch_id for report in reports}))
-        ours = [report for report in reports if claims.get(report.batch_id) == report.claim]
-        if ours:
-            await connection.execute(
-                _RECORD,
-                *_columns(ours),
-                node_name,
-                list(unstarted),
-                list(unstarted.values()),
-            )
-    foreign = [report for report in reports if claims.get(report.batch_id) != report.claim]
-    if not foreign:
-        return Recorded(in_time=len(ours))
+    claims = {report.batch_id: report.claim for report in reports}
+    values = (
+        *_columns(reports),
+        node_name,
+        list(claims),
+        list(claims.values()),
+        [unstarted.get(batch_id) for batch_id in claims],
+    )
+    try:
+        ours = await connection.fetchval(_CALL, *values)
+    except (asyncpg.UndefinedFunctionError, asyncpg.InvalidSchemaNameError):
+        await connection.execute(_DEFINE)
+        ours = await connection.fetchval(_CALL, *values)
+    if len(ours) == len(claims):
+        return Recorded(in_time=len(reports))
+    foreign = [report for report in reports if report.batch_id not in ours]
     late, to_cancel = await _record_late(connection, foreign, node_name=node_name)
     return Recorded(in_time=len(reports) - late, late=late, to_cancel=to_cancel)
 
@@ -99,13 +103,14 @@ WITH {_GIVEN}, current AS (
     END::delivery_state AS end_state
     FROM given JOIN outstanding o ON o.delivery_id = given.delivery_id AND o.batch_id = given.batch_id
                                  AND o.round = given.round AND o.attempt = given.attempt
+    WHERE given.batch_id = ANY(ours)
 ), history AS (
     {_KEEP_HISTORY} FROM current ON CONFLICT DO NOTHING
 ), ended AS (
     UPDATE deliveries d SET state = current.end_state, ended_at = now() FROM current
     WHERE d.id = current.delivery_id AND d.mailing_created_at = current.mailing_created_at
       AND current.end_state IS NOT NULL AND d.state <> 'delivered'
-    RETURNING d.id, d.state
+    RETURNING current.batch_id, d.state
 ), gone AS (
     DELETE FROM outstanding o USING current
     WHERE o.delivery_id = current.delivery_id AND current.end_state IS NOT NULL
@@ -114,12 +119,15 @@ WITH {_GIVEN}, current AS (
     SET batch_id = NULL, attempt = o.attempt + 1, due_at = now() + make_interval(secs => current.retry_after_seconds)
     FROM current WHERE o.delivery_id = current.delivery_id AND current.end_state IS NULL
 ), counted AS (
-    SELECT current.batch_id, count(*)::int AS n,
-           count(*) FILTER (WHERE ended.state = 'delivered')::int AS delivered,
-           count(*) FILTER (WHERE ended.state = 'refused')::int AS refused,
-           count(*) FILTER (WHERE current.outcome = 'deferred')::int AS deferred,
-           count(*) FILTER (WHERE ended.state = 'unknown')::int AS unknown
-    FROM current LEFT JOIN ended ON ended.id = current.delivery_id GROUP BY current.batch_id
+    -- No join of the two: planned for one row, it would be a loop in a loop.
+    SELECT batch_id, count(outcome)::int AS n,
+           count(*) FILTER (WHERE state = 'delivered')::int AS delivered,
+           count(*) FILTER (WHERE state = 'refused')::int AS refused,
+           count(*) FILTER (WHERE outcome = 'deferred')::int AS deferred,
+           count(*) FILTER (WHERE state = 'unknown')::int AS unknown
+    FROM (SELECT batch_id, outcome, NULL::delivery_state AS state FROM current
+          UNION ALL SELECT batch_id, NULL, state FROM ended) told
+    GROUP BY batch_id
 )
 UPDATE batches b
 SET open = b.open - n, unstarted = least(coalesce(started.unstarted, b.unstarted), b.open - n),
@@ -127,9 +135,37 @@ SET open = b.open - n, unstarted = least(coalesce(started.unstarted, b.unstarted
     deferred = b.deferred + counted.deferred, unknown = b.unknown + counted.unknown,
     state = CASE WHEN b.open = n THEN 'closed' ELSE b.state END,
     closed_at = CASE WHEN b.open = n THEN now() END
-FROM counted LEFT JOIN unnest($13::bigint[], $14::int[]) AS started (batch_id, unstarted) USING (batch_id)
+FROM counted JOIN unnest($13, $15) AS started (batch_id, unstarted) USING (batch_id)
 WHERE b.id = counted.batch_id
 """
+
+_TYPES = (
+    *("bigint[]", "bigint[]", "smallint[]", "smallint[]", "outcome_kind[]", "text[]", "smallint[]", "text[]", "text[]"),
+    *("float[]", "timestamptz[]", "text", "bigint[]", "uuid[]", "int[]"),
+)
+
+# A function, so that a group is one round trip; a temporary one of the session, so that each version of this file has
+# its own. Each of its statements sees what was committed before that statement. They are planned once for any group,
+# because planning takes longer than recording, and so that every row is looked up by its key: a plan that was made
+# while the tables were small would walk through them.
+_DEFINE = f"""
+CREATE OR REPLACE FUNCTION pg_temp.record_outcomes({", ".join(_TYPES)}) RETURNS bigint[] LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_mergejoin = off SET enable_hashjoin = off AS $function$
+#variable_conflict use_column
+DECLARE
+    ours bigint[];
+BEGIN
+    SELECT coalesce(array_agg(id), '{{}}') INTO ours FROM (
+        SELECT id FROM batches WHERE id = ANY($13) AND claim = ANY($14) AND state = 'claimed'
+        ORDER BY id FOR NO KEY UPDATE
+    ) locked;
+    {_RECORD};
+    RETURN ours;
+END
+$function$
+"""
+
+_CALL = f"SELECT pg_temp.record_outcomes({', '.join(f'${n}::{kind}' for n, kind in enumerate(_TYPES, 1))})"
 
 
 async def _record_late(

@@ -68,13 +68,11 @@ class Sink(MailCatcher):
     """Counts what it takes. All methods may be called from any thread."""
 
     def __init__(self, *, latency_seconds: float = 0.0, keeps_contents: bool = False, port: int | None = None) -> None:
+        self.port = port or free_port()
+        self.reset()
         self.latency_seconds = latency_seconds
         self.keeps_contents = keeps_contents
-        self.port = port or free_port()
-        self.copies: list[Copy] = []
         self._open: dict[int, Session] = {}
-        self._most_open: Counter[str] = Counter()
-        self._rules: list[Rule] = []
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="sink", daemon=True)
 
@@ -95,13 +93,21 @@ class Sink(MailCatcher):
         """Answers `reply` to recipients that match the expression, or to their final dot; the newest rule wins."""
         self._rules.insert(0, Rule(re.compile(recipient), reply, after_content, times))
 
+    def reset(self) -> None:
+        """Counts anew and answers everything with 250 at once; connections stay open."""
+        self.latency_seconds = 0.0
+        self.keeps_contents = False
+        self.copies: list[Copy] = []
+        self._most_open: Counter[str] = Counter()
+        self._rules: list[Rule] = []
+        #: Each so many-th message is taken, and its connection dropped without an answer.
+        self.drops_every: int | None = None
+        self.dropped: list[CaughtMessage] = []
+        self._taken = 0
+
     def take_everything(self) -> None:
         """No rule holds any more."""
         self._rules = []
-
-    def forget(self) -> None:
-        """Starts counting anew; connections stay open."""
-        self.copies = []
 
     # What was seen
 
@@ -115,9 +121,10 @@ class Sink(MailCatcher):
     def copies_of(self, node: str) -> list[Copy]:
         return [copy for copy in list(self.copies) if copy.node == node]
 
-    def extra_copies(self) -> int:
-        """How many copies more than one a recipient and subject."""
-        pairs = Counter((copy.recipient, copy.subject) for copy in list(self.copies))
+    def extra_copies(self, *subjects: str) -> int:
+        """How many copies more than one a recipient and subject, of all subjects or of these."""
+        counted = [copy for copy in list(self.copies) if not subjects or copy.subject in subjects]
+        pairs = Counter((copy.recipient, copy.subject) for copy in counted)
         return sum(count - 1 for count in pairs.values())
 
     def open_connections_of(self, node: str) -> int:
@@ -171,6 +178,13 @@ class Sink(MailCatcher):
         if not self.keeps_contents:
             message.content = b""
         self.copies += [Copy(recipient, subject, message) for recipient in message.recipients]
+
+    def drops_after(self, message: CaughtMessage) -> bool:
+        self._taken += 1
+        if not self.drops_every or self._taken % self.drops_every:
+            return False
+        self.dropped.append(message)
+        return True
 
     def _rule_for(self, recipient: str, *, after_content: bool) -> str | None:
         for rule in self._rules:

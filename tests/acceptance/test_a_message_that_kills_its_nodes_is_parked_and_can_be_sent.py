@@ -51,7 +51,7 @@ def test_a_message_that_kills_its_nodes_is_parked_and_can_be_sent(cluster: LiveC
 
     # The cause is gone.
     del sink.reply_to_message
-    sink.forget()
+    sink.reset()
     cluster.processes.wait_until_ready()
     assert cluster.api.request("POST", f"/parked/{parked['id']}/retry").status_code == 202
     wait_until(lambda: cluster.api.mailing(mailing_id)["state"] == "finished", 20)

@@ -34,7 +34,7 @@ def test_open_connections_are_known_at_any_moment(sink: Sink) -> None:
     with _connect(sink, "outbound-1") as session:
         session.sendmail("b@lists.test", ["one@members.test"], "Hello")
         assert sink.open_connections_of("outbound-1") == 1
-    sink.wait_until(lambda sink: sink.open_connections_of("outbound-1") == 0, 5)
+    sink.wait_until(lambda sink: sink.open_connections_of("outbound-1") == 0, 30)
     assert sink.most_open_connections_of("outbound-1") == 1
 
 

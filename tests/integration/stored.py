@@ -41,12 +41,17 @@ async def connected(url: str) -> AsyncIterator[RawConnection]:
         await connection.close()
 
 
+#: In an order in which they may be emptied.
+_TABLES = (
+    *("attempts", "batches", "deliveries", "outstanding", "mailings", "message_targets", "messages"),
+    *("post_fingerprints", "members", "mailing_lists", "nodes", "node_settings", "suppressions"),
+    *("count_changes", "parked"),
+)
+
+
 async def empty(connection: RawConnection) -> None:
-    """Nothing is left of earlier tests; partitions stay."""
-    await connection.execute(
-        "TRUNCATE attempts, batches, deliveries, outstanding, mailings, message_targets, messages, post_fingerprints,"
-        " members, mailing_lists, nodes, node_settings, suppressions, count_changes, parked RESTART IDENTITY"
-    )
+    """Nothing is left of earlier tests; partitions stay. (TRUNCATE makes new files, which takes ten times as long.)"""
+    await connection.execute("; ".join(f"DELETE FROM {table}" for table in _TABLES))
 
 
 def new_member(number: int, **changes: object) -> NewMember:

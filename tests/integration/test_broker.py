@@ -127,7 +127,7 @@ async def test_publisher_and_consumer_survive_the_brokers_death(
             began_seconds = asyncio.get_running_loop().time()
             with pytest.raises(BrokerUnavailable):
                 await publisher.publish(QUEUE, SendBatch(2))
-            assert asyncio.get_running_loop().time() - began_seconds < 4
+            assert asyncio.get_running_loop().time() - began_seconds < 8
             await until(lambda: not consumer.is_connected)
         finally:
             await asyncio.to_thread(rabbitmq_server.start)
@@ -197,7 +197,7 @@ async def test_a_publish_to_a_frozen_broker_ends_within_its_timeout(
         began_seconds = asyncio.get_running_loop().time()
         with pytest.raises(BrokerUnavailable):
             await publisher.publish(QUEUE, SendBatch(2))
-        assert asyncio.get_running_loop().time() - began_seconds < 4
+        assert asyncio.get_running_loop().time() - began_seconds < 8
     finally:
         rabbitmq_server._node.thaw()
     await publish_when_possible(publisher, SendBatch(3))

@@ -16,13 +16,6 @@ from tests.integration import stored
 
 
 @pytest.fixture
-async def connection(database_url: str) -> AsyncIterator[RawConnection]:
-    async with stored.connected(database_url) as connection:
-        await stored.empty(connection)
-        yield connection
-
-
-@pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
     database = Database(database_url, name="test")
     yield database

@@ -19,14 +19,6 @@ from shared.store.nodes import Vitals
 from tests.integration import stored
 
 
-@pytest.fixture
-async def connection(database_url: str) -> AsyncIterator[RawConnection]:
-    async with stored.connected(database_url) as connection:
-        await stored.empty(connection)
-        yield connection
-        await stored.assert_consistent(connection)
-
-
 class FakePublisher(Publisher):
     """Keeps what is published; fails while it is told to."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from random import Random
 from uuid import uuid4
 
@@ -16,14 +15,6 @@ from shared.store.engine import RawConnection
 from shared.store.outcomes import Report
 from tests.integration import stored
 from tests.integration.stored import DEFERRED, DELIVERED, REFUSED, UNKNOWN, record, report
-
-
-@pytest.fixture
-async def connection(database_url: str) -> AsyncIterator[RawConnection]:
-    async with stored.connected(database_url) as connection:
-        await stored.empty(connection)
-        yield connection
-        await stored.assert_consistent(connection)
 
 
 async def test_a_dead_nodes_recipients_without_an_outcome_wait_for_others(connection: RawConnection) -> None:

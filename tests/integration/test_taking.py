@@ -94,14 +94,6 @@ class Node:
 
 
 @pytest.fixture
-async def connection(database_url: str) -> AsyncIterator[RawConnection]:
-    async with stored.connected(database_url) as connection:
-        await stored.empty(connection)
-        yield connection
-        await stored.assert_consistent(connection)
-
-
-@pytest.fixture
 async def node(database_url: str, connection: RawConnection) -> AsyncIterator[Node]:
     database = Database(database_url, name="test", pool_size=3)
     yield Node(database, await stored.new_lease(connection))
