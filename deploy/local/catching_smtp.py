@@ -52,6 +52,9 @@ class MailCatcher:
     def closed(self, session: Session) -> None:
         """It ended, by whomever."""
 
+    def content_came(self, session: Session, size_bytes: int) -> None:
+        """So much of a message's content was read just now."""
+
     def reply_to_recipient(self, recipient: str) -> str | None:
         """A reply instead of 250."""
 
@@ -110,6 +113,8 @@ class _Connection(asyncio.Protocol):
         self._catcher.closed(self._session)
 
     def data_received(self, data: bytes) -> None:
+        if self._is_in_content:
+            self._catcher.content_came(self._session, len(data))  # The next command comes only after our reply.
         self._buffer += data
         while not self._is_leaving and (self._take_content() if self._is_in_content else self._take_line()):
             pass

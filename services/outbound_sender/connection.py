@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
 
+from services.outbound_sender.bandwidth import Bandwidth
 from services.outbound_sender.envelope import MAX_RECIPIENTS, EnvelopeAnswers
 from services.outbound_sender.reply_stream import ReplyStream, StreamEnded
 from shared.core.delivery import Outcome, OutcomeKind
@@ -42,8 +44,18 @@ class Connection:
     After each, `is_usable` says whether the connection may be kept for the next. Not to be shared by two tasks.
     """
 
-    def __init__(self, stream: ReplyStream, host: str, extensions: Mapping[str, str], timeouts: Timeouts) -> None:
+    def __init__(
+        self,
+        stream: ReplyStream,
+        host: str,
+        extensions: Mapping[str, str],
+        timeouts: Timeouts,
+        bandwidth: Bandwidth | None = None,
+    ) -> None:
+        """Content is written as `bandwidth` grants it, by default at once."""
         self.host = host
+        #: What the connection is counted by where connections to one host are limited; of who counts.
+        self.hosts: AbstractSet[str] = frozenset()
         #: Transactions begun on this connection.
         self.transactions = 0
         #: How many recipients of one transaction the peer takes, as far as is known.
@@ -52,6 +64,7 @@ class Connection:
         self.takes_utf8 = "smtputf8" in extensions
         self._stream = stream
         self._timeouts = timeouts
+        self._bandwidth = bandwidth or Bandwidth()
         self._pipelining = "pipelining" in extensions
         self._announces_size = "size" in extensions
         #: The peer may still hold a MAIL of ours, and would answer 503 to another (RFC 5321 §4.1.4).
@@ -174,8 +187,10 @@ class Connection:
         if not may_start_content():
             self.abort()
             return self._outcome(OutcomeKind.DEFERRED, "stopped before the content")
-        if sum(map(len, content)) <= BLOCK_BYTES:
+        size_bytes = sum(map(len, content))
+        if self._bandwidth.chunk_bytes is None and size_bytes <= BLOCK_BYTES:
             self._stream.write_all(content)
+            self._bandwidth.written_bytes += size_bytes
         else:
             failure = await self._blocks(content)
             if failure:
@@ -196,16 +211,25 @@ class Connection:
         return self._outcome(kind, f"{reply.code} to the content", reply)
 
     async def _blocks(self, content: Sequence[bytes]) -> Outcome | None:
-        """Writes all of it, each block when the peer has taken the one before; else says what came in between."""
-        blocks = (
-            memoryview(piece)[at : at + BLOCK_BYTES] for piece in content for at in range(0, len(piece), BLOCK_BYTES)
-        )
-        for block in blocks:
+        """Writes all of it, each block when the bandwidth grants it and the peer has taken the one before; else says
+        what came in between."""
+        for piece in content:
+            failure = await self._piece(memoryview(piece))
+            if failure:
+                return failure
+        return None
+
+    async def _piece(self, content: memoryview) -> Outcome | None:
+        start = 0
+        while start < len(content):
+            self._stream.keep_unsent(self._bandwidth.chunk_bytes)
             await self._stream.room(self._timeouts.block_seconds)
+            granted = await self._bandwidth.grant(min(BLOCK_BYTES, len(content) - start))
             if not self.is_usable:
                 # The final dot was not written, so the peer cannot have taken the message.
                 return self._ended("within the content")
-            self._stream.write(block)
+            self._stream.write(content[start : start + granted])
+            start += granted
         return None
 
     def _ended(self, where: str) -> Outcome:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Protocol
 
+from services.outbound_sender.host_places import NO_HOSTS, HostFull
 from shared.core.delivery import Outcome
 
 
@@ -14,6 +16,11 @@ class Connection(Protocol):
 
     @property
     def is_usable(self) -> bool: ...
+
+    @property
+    def hosts(self) -> AbstractSet[str]:
+        """The peer's name and its addresses."""
+        ...
 
     @property
     def max_recipients(self) -> int: ...
@@ -40,7 +47,9 @@ class Connection(Protocol):
 class NextHop(Protocol):
     """Opens connections towards a recipient's domain."""
 
-    async def open_connection(self, domain: str) -> Connection | Outcome: ...
+    async def open_connection(self, domain: str) -> Connection | Outcome | HostFull:
+        """A connection, which has a place at its host; why there is none for this recipient; or what to wait for."""
+        ...
 
 
 @dataclass(slots=True)
@@ -51,6 +60,11 @@ class Kept:
     destination: str | None = None
     #: Recipients it was used for.
     messages: int = 0
+
+    @property
+    def hosts(self) -> AbstractSet[str]:
+        """The host that the connection goes to, by its name and its addresses."""
+        return self.connection.hosts if self.connection is not None else NO_HOSTS
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import ClassVar, Protocol
 
 from services.outbound_sender.connection import Connection
 from services.outbound_sender.dead_hosts import DeadHosts
+from services.outbound_sender.host_places import HostFull, HostPlaces
 from services.outbound_sender.source_addresses import SourceAddresses
 from services.outbound_sender.transport import Encryption, Target, Terms, connect, opportunistic_tls
 from shared.core.delivery import Outcome, OutcomeKind
@@ -86,21 +87,26 @@ class NextHop:
         *,
         policy: Callable[[str], TlsPolicy] = lambda _domain: TlsPolicy.OPPORTUNISTIC,
         sources: SourceAddresses | None = None,
+        places: HostPlaces | None = None,
         verified_tls: Callable[[], ssl.SSLContext] = ssl.create_default_context,
     ) -> None:
+        """Without `places` a host may have any number of connections."""
         self._route = route
         self._terms = terms
         self._policy = policy
         self._sources = sources or SourceAddresses()
+        self._places = places or HostPlaces()
         self._opportunistic = Encryption(opportunistic_tls())
         # The certificates of all authorities are some megabytes.
         self._required = cache(lambda: Encryption(verified_tls(), is_required=True))
         self._dead_hosts = DeadHosts()
 
-    async def open_connection(self, domain: str) -> Connection | Outcome:
+    async def open_connection(self, domain: str) -> Connection | Outcome | HostFull:
         """A connection to the first target that gives service, else the last one's failure.
 
-        Who refused service to one source address of ours is asked from the next one.
+        Who refused service to one source address of ours is asked from the next one. A host that has as many
+        connections as it may have is waited for: those after it are for when it gives no service. Whoever got a
+        connection gives its place back.
         """
         targets = await self._route.targets_for(domain)
         if isinstance(targets, Outcome):
@@ -118,8 +124,8 @@ class NextHop:
             refusing = []
             for target in targets:
                 alive = self._alive(target)
-                opened = alive if isinstance(alive, Outcome) else await connect(alive, terms, self._dead_hosts)
-                if isinstance(opened, Connection):
+                opened = alive if isinstance(alive, Outcome) else await self._connect(alive, terms)
+                if isinstance(opened, Connection | HostFull):
                     return opened
                 failure = opened
                 if now_seconds() > terms.last_try_at_seconds:
@@ -128,6 +134,22 @@ class NextHop:
                     refusing.append(target)
             targets = tuple(refusing)
         return failure
+
+    async def _connect(self, target: Target, terms: Terms) -> Connection | Outcome | HostFull:
+        """Holds a place at the host while it connects; a connection keeps it."""
+        hosts = {target.host, *target.addresses}
+        full = self._places.take(hosts)
+        if full is not None:
+            return full
+        opened: Connection | Outcome | None = None
+        try:
+            opened = await connect(target, terms, self._dead_hosts)
+        finally:
+            if not isinstance(opened, Connection):
+                self._places.give_back(hosts)
+        if isinstance(opened, Connection):
+            opened.hosts = hosts
+        return opened
 
     def _alive(self, target: Target) -> Target | Outcome:
         """The target without the addresses where nobody answered a moment ago; if that is all of them, what they said.

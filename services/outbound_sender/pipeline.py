@@ -11,6 +11,7 @@ from random import random
 from prometheus_client import Histogram
 
 from services.outbound_sender.backlog import Backlog, Job
+from services.outbound_sender.host_places import HostFull
 from services.outbound_sender.kept_connection import Connection, Keeping, Kept, NextHop
 from services.outbound_sender.limits import Limiter
 from services.outbound_sender.rendering import WireContent
@@ -75,6 +76,7 @@ class Pipeline:
         self._seven_bit = seven_bit
         self._is_stopped = is_stopped
         self._slots: dict[int, asyncio.Task[None]] = {}
+        self._kept: dict[int, Kept] = {}
         self._busy: set[int] = set()
         self._idle = asyncio.Condition()
         self._resized = asyncio.Event()
@@ -103,7 +105,7 @@ class Pipeline:
             await asyncio.gather(*self._slots.values(), return_exceptions=True)
 
     def resize(self) -> None:
-        """The limit of connections changed."""
+        """A limit of connections changed."""
         self._resized.set()
 
     def _fit_slots(self) -> None:
@@ -111,9 +113,19 @@ class Pipeline:
             if number not in self._slots:
                 self._slots[number] = asyncio.create_task(self._slot(number), name=f"slot {number}")
         for number, slot in self._slots.items():
-            # A busy slot above the limit finishes its transaction and then ends by itself.
-            if number >= self._limiter.connections and number not in self._busy:
+            # A busy slot finishes its transaction first, and then closes or ends by itself.
+            if number not in self._busy and (number >= self._limiter.connections or self._is_surplus(number)):
                 slot.cancel()
+
+    def _is_surplus(self, number: int) -> bool:
+        """Whether the slot keeps a connection to a host that has more of them than it may have by now."""
+        kept = self._kept.get(number)
+        return kept is not None and self._limiter.places.has_too_many(kept.hosts)
+
+    @property
+    def has_free_slots(self) -> bool:
+        """Whether any slot waits for a job."""
+        return len(self._busy) < self._limiter.connections
 
     async def settle(self) -> None:
         """Return when no slot has a job; what is in flight is finished, and its outcome committed."""
@@ -121,7 +133,7 @@ class Pipeline:
             await self._idle.wait_for(lambda: not self._busy)
 
     async def _slot(self, number: int) -> None:
-        kept = Kept()
+        kept = self._kept[number] = Kept()
         try:
             while number < self._limiter.connections:
                 job = await self._next_job(kept)
@@ -137,19 +149,21 @@ class Pipeline:
             await self._close(kept)
 
     async def _next_job(self, kept: Kept) -> Job:
-        if kept.connection is not None and not len(self._backlog):
+        if kept.connection is not None and not self._backlog.has_for(kept.destination, kept.hosts):
             try:
                 async with asyncio.timeout(self._keeping.idle_seconds):
-                    return await self._backlog.next(kept.destination)
+                    return await self._backlog.next(kept.destination, kept.hosts)
             except TimeoutError:
                 await self._close(kept)
-        return await self._backlog.next(kept.destination)
+        return await self._backlog.next(kept.destination, kept.hosts)
 
     async def _serve(self, job: Job, kept: Kept) -> None:
         """One job from connection to committed outcome; or back to the others, when nothing may start any more."""
 
         def may_start() -> bool:
-            return self._may_send() and self._taker.holds(job) and not self._is_stopped(job)
+            if not self._limiter.limits.serves(job.held.batch.lane) or self._is_stopped(job):
+                return False
+            return self._may_send() and self._taker.holds(job)
 
         began_seconds = time.monotonic()
         if isinstance(job.held.content, Outcome):
@@ -158,14 +172,14 @@ class Pipeline:
         if may_start():
             failure = await self._connect(job, kept)
             if failure is not None:
-                await self._end_without_sending(job, failure)
+                await self._go_without(failure, job, may_start)
                 return
-        if not await self._limiter.turn(may_start) or kept.connection is None:
+        if not await self._limiter.turn(len(job.held.content.content), may_start) or kept.connection is None:
             self._taker.hand_back([job])
             return
         failure = await self._connect(job, kept)  # It may have been lost while the slot waited for its turn.
         if failure is not None:
-            await self._end_without_sending(job, failure)
+            await self._go_without(failure, job, may_start)
             return
         jobs, content = [job], await self._content_for(job, kept.connection)
         if isinstance(content, Outcome):
@@ -184,7 +198,8 @@ class Pipeline:
                 commit_seconds = min(time.monotonic() - sent_seconds, MAX_COMMIT_SECONDS)
                 self._measure((sent_seconds - began_seconds + commit_seconds) / len(jobs))
             if left and (failure := await self._connect(left[0], kept)):
-                await self._commit_all([self._without_sending(other, failure) for other in left])
+                outcome = failure.as_outcome if isinstance(failure, HostFull) else failure
+                await self._commit_all([self._without_sending(other, outcome) for other in left])
                 return
             jobs, began_seconds = left, time.monotonic()
 
@@ -195,15 +210,28 @@ class Pipeline:
             return content
         return await self._seven_bit(job.held.batch.mailing_id)
 
-    async def _connect(self, job: Job, kept: Kept) -> Outcome | None:
+    async def _go_without(self, failure: Outcome | HostFull, job: Job, may_start: Callable[[], bool]) -> None:
+        """There is no connection for the job now."""
+        if isinstance(failure, Outcome):
+            await self._end_without_sending(job, failure)
+        elif may_start():
+            self._backlog.set_aside(job, failure.host)
+        else:
+            self._taker.hand_back([job])
+
+    async def _connect(self, job: Job, kept: Kept) -> Outcome | HostFull | None:
         """Have a usable connection to the job's destination in `kept`, or say why there is none."""
         destination = self._destination(job.address)
-        if kept.connection is not None and (kept.destination != destination or not kept.connection.is_usable):
+        if kept.connection is not None and (
+            kept.destination != destination
+            or not kept.connection.is_usable
+            or self._limiter.places.has_too_many(kept.hosts)
+        ):
             await self._close(kept)
         if kept.connection is not None:
             return None
         opened = await self._next_hop.open_connection(job.address.ascii_domain)
-        if isinstance(opened, Outcome):
+        if isinstance(opened, Outcome | HostFull):
             return opened
         kept.connection, kept.destination = opened, destination
         self.open_connections += 1
@@ -283,7 +311,10 @@ class Pipeline:
         connection, kept.connection, kept.destination, kept.messages = kept.connection, None, None, 0
         if connection is not None:
             self.open_connections -= 1
-            await connection.quit()
+            try:
+                await connection.quit()
+            finally:
+                self._limiter.places.give_back(connection.hosts)
 
 
 def _is_the_connections_end(outcome: Outcome) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Sequence
 
 from shared.core.smtp_reply import Reply, ReplyParser
@@ -10,6 +11,8 @@ from shared.core.smtp_reply import Reply, ReplyParser
 #: Replies nobody has read yet; more than a pipelined transaction can have asked for (RSET, MAIL, 100 RCPT, DATA) is an
 #: attack or a fault.
 MAX_UNREAD_REPLIES = 110
+#: The system's own value, which is none.
+_NO_LOWAT = 0
 
 
 class StreamEnded(Exception):
@@ -31,6 +34,7 @@ class ReplyStream(asyncio.Protocol):
         self._parser = ReplyParser()
         self._waiter: asyncio.Future[None] | None = None
         self._is_paused = False
+        self._keeps_unsent: int | None = None
         self._timer: asyncio.TimerHandle | None = None
         #: When the wait is over, and how long it was to be.
         self._deadline_seconds = 0.0
@@ -68,6 +72,18 @@ class ReplyStream(asyncio.Protocol):
     def write_all(self, pieces: Sequence[bytes]) -> None:
         if self.ended_because is None:
             self._transport.writelines(pieces)
+
+    def keep_unsent(self, at_most_bytes: int | None) -> None:
+        """From now on there is `room` only while hardly anything written is still unsent, so that no slow peer makes a
+        store of bytes that goes out at once; `None`: as the system likes it."""
+        if at_most_bytes == self._keeps_unsent or self.ended_because is not None:
+            return
+        self._keeps_unsent = at_most_bytes
+        # 0 would not do: asyncio's TLS then pauses at an empty buffer, and nothing wakes it.
+        self._transport.set_write_buffer_limits(None if at_most_bytes is None else 1)
+        sock = self._transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, at_most_bytes or _NO_LOWAT)
 
     async def room(self, timeout_seconds: float) -> None:
         """Returns when the peer takes more bytes, has said something, or is gone; look which."""

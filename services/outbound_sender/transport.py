@@ -11,6 +11,7 @@ from typing import cast
 
 import aiosmtplib
 
+from services.outbound_sender.bandwidth import Bandwidth
 from services.outbound_sender.connection import Connection, Timeouts
 from services.outbound_sender.dead_hosts import DeadHosts
 from services.outbound_sender.dialing import dial
@@ -60,6 +61,8 @@ class Terms:
     source_for: Callable[[str], str | None] = lambda _address: ""
     #: By the loop's clock: after that no further address is tried, however many there are.
     last_try_at_seconds: float = float("inf")
+    #: What grants the bytes of content; `None`: all at once.
+    bandwidth: Bandwidth | None = None
 
 
 class _TlsFailed(Exception):
@@ -167,7 +170,7 @@ async def _open(sock: socket.socket, target: Target, terms: Terms, encryption: E
             raise aiosmtplib.SMTPServerDisconnected("closed after EHLO")
         # From here aiosmtplib knows nothing of the connection. (uvloop's transports do not inherit from asyncio's.)
         stream = ReplyStream(cast("asyncio.Transport", smtp.transport))
-        return Connection(stream, target.host, dict(smtp.esmtp_extensions), terms.timeouts)
+        return Connection(stream, target.host, dict(smtp.esmtp_extensions), terms.timeouts, terms.bandwidth)
     except BaseException:
         smtp.close()
         raise

@@ -50,10 +50,11 @@ def build(settings: OutboundSettings) -> Process:
     database = Database(settings.database_url, name=name, pool_size=6)
     lease_database = Database(settings.database_url, name=f"{name} lease", pool_size=1)
     publisher = Publisher(settings.amqp_url, name=name)
-    limiter = Limiter()
+    limiter = Limiter(has_one_host=settings.delivery == "relay")
     backlog = Backlog(_destination(settings))
     stops = StopList()
     node = OutboundNode(backlog, limiter, stops)
+    limiter.places.on_room = backlog.has_room
 
     async def load(mailing_id: int) -> MailingContent:
         async with database.raw() as connection:
@@ -81,6 +82,7 @@ def build(settings: OutboundSettings) -> Process:
         stops,
         lease=node.lease,
         capacity_per_second=node.capacity_per_second,
+        serves=node.serves,
         on_room=node.on_room,
     )
     keeper = LeaseKeeper(
@@ -102,7 +104,7 @@ def build(settings: OutboundSettings) -> Process:
         backlog,
         taker,
         limiter,
-        _next_hop(settings, node),
+        _next_hop(settings, node, limiter),
         recorder.record,
         destination=_destination(settings),
         secret=settings.secret.encode(),
@@ -157,15 +159,16 @@ def build(settings: OutboundSettings) -> Process:
     )
 
 
-def _next_hop(settings: OutboundSettings, node: OutboundNode) -> NextHop:
+def _next_hop(settings: OutboundSettings, node: OutboundNode, limiter: Limiter) -> NextHop:
     sources = SourceAddresses(settings.source_addresses)
-    terms = Terms(settings.hostname, _timeouts(settings))
+    terms = Terms(settings.hostname, _timeouts(settings), bandwidth=limiter.bandwidth)
     if settings.relay is None or settings.delivery == "mx":
-        return NextHop(_mx_route(settings), terms, policy=node.tls_policy, sources=sources)
+        return NextHop(_mx_route(settings), terms, policy=node.tls_policy, sources=sources, places=limiter.places)
     if settings.relay_user is not None and settings.relay_password is not None:
         terms = replace(terms, login=Login(settings.relay_user, settings.relay_password.get_secret_value()))
     route = RelayRoute(*host_and_port(settings.relay))
-    return NextHop(route, terms, policy=lambda _domain: settings.relay_policy, sources=sources)
+    policy = settings.relay_policy
+    return NextHop(route, terms, policy=lambda _domain: policy, sources=sources, places=limiter.places)
 
 
 def _mx_route(settings: OutboundSettings) -> MxRoute:

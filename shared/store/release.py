@@ -31,15 +31,16 @@ async def try_lock(connection: RawConnection, lane: Lane) -> bool:
     return bool(await connection.fetchval(_TRY_LOCK, lane.value))
 
 
-async def nodes_capacity(connection: RawConnection) -> tuple[int, float]:
-    """Live nodes that take work, and how many recipients they can start in a second, together."""
+async def nodes_capacity(connection: RawConnection, lane: Lane) -> tuple[int, float]:
+    """Live nodes that take work of the lane, and how many recipients they can start in a second, together."""
     row = await fetch_one(
         connection,
         """
         SELECT count(*) FILTER (WHERE capacity_per_second > 0) AS nodes,
                coalesce(sum(capacity_per_second), 0) AS per_second
-        FROM nodes WHERE kind = 'outbound' AND state = 'live'
+        FROM nodes WHERE kind = 'outbound' AND state = 'live' AND (lanes IS NULL OR $1 = ANY(lanes))
         """,
+        lane.value,
     )
     return int(row["nodes"]), float(row["per_second"])
 

@@ -199,6 +199,19 @@ async def test_mail_to_the_operator_has_one_recipient_however_often_it_is_handle
     assert await counted(connection, mailing_id) == ("running", 1, 0)
 
 
+async def test_mail_to_an_operator_whom_nobody_may_mail_is_not_sent(connection: RawConnection) -> None:
+    await connection.execute(
+        "INSERT INTO suppressions (email_key, email, reason) VALUES ('op@example.com', 'op@example.com', 'manual')"
+    )
+    mailing_id = await stored.new_mailing(connection, 0, expand=False, lane=Lane.EXPRESS)
+    async with connection.transaction():
+        await expansion.add_recipient(connection, mailing_id, email="Op@example.com", email_key="op@example.com")
+    assert await stored.states(connection, mailing_id) == {"suppressed": 1}
+    assert await counted(connection, mailing_id) == ("running", 1, 1)
+    assert await stored.release_all(connection, mailing_id) == []
+    assert await mailings.finish(connection) == [mailing_id]
+
+
 async def test_the_months_partitions_are_made_by_whoever_comes_first(
     connection: RawConnection, database: Database
 ) -> None:

@@ -14,8 +14,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from deploy.local.dns_server import dns_server
+from services.outbound_sender.bandwidth import Bandwidth
 from services.outbound_sender.connection import Connection
 from services.outbound_sender.dead_hosts import DeadHosts
+from services.outbound_sender.host_places import HostFull, HostPlaces
 from services.outbound_sender.next_hop import MxRoute, NextHop, RelayRoute
 from services.outbound_sender.transport import Encryption, Terms, connect, opportunistic_tls
 from shared.core.delivery import Outcome, OutcomeKind
@@ -62,12 +64,16 @@ async def is_busy(peer: Dialogue) -> None:
     await peer.say(b"421 4.3.2 busy\r\n")
 
 
-async def open_tls(peer: ScriptedPeer) -> Connection | Outcome:
-    return await connect(target_at(peer.port), replace(TERMS, encryption=Encryption(opportunistic_tls())), DeadHosts())
+async def open_tls(peer: ScriptedPeer, bandwidth: Bandwidth | None = None) -> Connection | Outcome:
+    terms = replace(TERMS, encryption=Encryption(opportunistic_tls()), bandwidth=bandwidth)
+    return await connect(target_at(peer.port), terms, DeadHosts())
 
 
+@pytest.mark.parametrize("is_paced", [False, True])
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-async def test_mail_goes_encrypted_where_starttls_is_offered(loop: str, peer_tls: ssl.SSLContext) -> None:
+async def test_mail_goes_encrypted_where_starttls_is_offered(
+    loop: str, is_paced: bool, peer_tls: ssl.SSLContext
+) -> None:
     async def script(peer: Dialogue) -> None:
         await peer.greet("STARTTLS", "PIPELINING")
         await peer.hear()
@@ -77,8 +83,11 @@ async def test_mail_goes_encrypted_where_starttls_is_offered(loop: str, peer_tls
         await takes_transactions(peer)
 
     async def scenario() -> None:
+        bandwidth = Bandwidth()
+        if is_paced:
+            bandwidth.set_rate(len(BIG) * 4)
         async with scripted_peer(script) as peer:
-            connection = await open_tls(peer)
+            connection = await open_tls(peer, bandwidth)
             assert isinstance(connection, Connection)
             for content in (CONTENT, BIG, CONTENT):
                 assert (await send(connection, content)).kind is OutcomeKind.DELIVERED
@@ -209,6 +218,36 @@ async def test_when_no_host_gives_service_the_last_failure_is_the_outcome() -> N
         assert outcome.kind is OutcomeKind.DEFERRED
         assert outcome.remote_host == "mx1.x.test"
         assert str(outcome.reply) == "421 4.3.2 busy"
+
+
+async def test_a_host_that_has_its_connections_is_waited_for_and_not_gone_round() -> None:
+    async with scripted_peer(takes_mail) as peer:
+        places = HostPlaces()
+        places.limit(1)
+        route = MxRoute(FixedHosts("127.0.0.1", "127.9.9.9"), peer.port)
+        next_hop = NextHop(route, TERMS, places=places)
+        first = await next_hop.open_connection("x.test")
+        assert isinstance(first, Connection)
+        assert isinstance(await next_hop.open_connection("other.test"), HostFull)
+        assert len(peer.dialogues) == 1
+        first.abort()
+        places.give_back(first.hosts)
+        again = await next_hop.open_connection("other.test")
+        assert isinstance(again, Connection)
+        again.abort()
+
+
+async def test_a_host_that_gives_no_service_takes_no_place() -> None:
+    async with scripted_peer(is_busy, is_busy, takes_mail) as peer:
+        places = HostPlaces()
+        places.limit(1)
+        route = MxRoute(FixedHosts("127.0.0.1"), peer.port)
+        next_hop = NextHop(route, TERMS, places=places)
+        for _ in range(2):
+            assert isinstance(await next_hop.open_connection("x.test"), Outcome)
+        connection = await next_hop.open_connection("x.test")
+        assert isinstance(connection, Connection)
+        connection.abort()
 
 
 async def test_a_domain_that_takes_no_mail_is_a_refusal() -> None:

@@ -110,7 +110,7 @@ async def test_a_look_for_orphans_touches_what_is_out(connection: RawConnection)
 
 
 async def test_windows_are_counted_from_batches_and_waiting_ones_up_to_the_limit(connection: RawConnection) -> None:
-    await assert_narrow(connection, release.nodes_capacity, at_most=0)
+    await assert_narrow(connection, lambda c: release.nodes_capacity(c, Lane.POSTS), at_most=0)
     await assert_narrow(connection, lambda c: release.waiting(c, Lane.POSTS, count_to=1600), at_most=1600)
 
 

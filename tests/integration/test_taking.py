@@ -63,6 +63,7 @@ class Node:
         self.publisher = FakePublisher()
         self.limiter = Limiter()
         self.stops = StopList()
+        self.lanes = set(Lane)
         self.taker = Taker(
             database,
             self.publisher,
@@ -71,6 +72,7 @@ class Node:
             self.stops,
             lease=lambda: self.lease,
             capacity_per_second=lambda: self.capacity,
+            serves=lambda lane: lane in self.lanes,
             on_room=self._on_room,
         )
 
@@ -150,6 +152,35 @@ async def test_without_room_the_message_is_published_anew_and_acknowledged(
     message = await node.take(batch_id)
     assert (message.acknowledged, node.publisher.published, node.wants_work) == (1, [SendBatch(batch_id)], False)
     assert (await stored.batch_row(connection, batch_id)).state == "released"
+
+
+async def test_what_is_of_a_lane_that_the_node_does_not_serve_goes_to_another_node(
+    connection: RawConnection, node: Node
+) -> None:
+    node.lanes = {Lane.BULK}
+    batch_id = await released(connection, 3)
+    message = await node.take(batch_id)
+    assert (message.acknowledged, node.publisher.published) == (1, [SendBatch(batch_id)])
+
+
+async def test_a_lane_that_is_not_served_any_more_goes_back(connection: RawConnection, node: Node) -> None:
+    await node.take(await released(connection, 3))
+    node.lanes = {Lane.BULK}
+    node.taker.hand_back_unserved()
+    await node.taker.settle()
+    assert (len(node.backlog), node.taker.open) == (0, 0)
+    assert await connection.fetchval("SELECT count(*) FROM outstanding WHERE batch_id IS NULL") == 3
+
+
+async def test_what_waits_for_a_full_host_leaves_room_for_others_mail(connection: RawConnection, node: Node) -> None:
+    node.capacity = 2.0
+    await node.take(await released(connection, 4))
+    assert node.taker.room(Lane.POSTS) == 0
+    node.backlog.set_aside(await node.backlog.next(None), "relay.example")
+    node.taker.look_for_room()
+    assert (node.taker.room(Lane.POSTS), node.wants_work) == (4, True)
+    node.capacity = 0.4
+    assert node.taker.room(Lane.POSTS) == 0, "it does not claim what it cannot start before it goes back"
 
 
 async def test_a_node_claims_no_more_than_it_may_start_soon(connection: RawConnection, node: Node) -> None:

@@ -35,6 +35,7 @@ class FakeConnection:
 
     def __init__(self, answer: Callable[[Sequence[str]], Sequence[Outcome | None]], *, takes_8bit: bool = True) -> None:
         self.is_usable = True
+        self.hosts = frozenset({"mx.peer.test"})
         self.max_recipients = 100
         self.takes_8bit = takes_8bit
         #: Of each transaction: return path, recipients, content.
