@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from random import Random
 
 import httpx
@@ -51,13 +51,21 @@ def run_seed(fault: Fault, seed: int, rig: Rig, ledger: Ledger) -> Balance:
     """One seed, up to its balance; everything runs again when this returns."""
     first, allowed_extra = len(rig.mailings), 0
     complaints: list[str] = []
-    try:
+    with _noted(complaints):
         allowed_extra = fault.strike(rig, Random(f"{fault.name}/{seed}"))  # noqa: S311 - to be repeatable
+    with _noted(complaints):
         for mailing in rig.mailings[first:]:
             rig.wait_until_finished(mailing)
-    # OSError is TimeoutError and SMTPException, too.
-    except (NotAsItMustBe, OSError, httpx.HTTPError, subprocess.SubprocessError) as error:
-        complaints.append(f"{type(error).__name__}: {error}")
     complaints += [f"{service.name} ended with code {service.exit_code}" for service in rig.crashed()]
     rig.revive()
     return ledger.balance(allowed_extra, tuple(complaints))
+
+
+@contextmanager
+def _noted(complaints: list[str]) -> Iterator[None]:
+    """What goes wrong becomes a complaint."""
+    try:
+        yield
+    # OSError is TimeoutError and SMTPException, too.
+    except (NotAsItMustBe, OSError, httpx.HTTPError, subprocess.SubprocessError) as error:
+        complaints.append(f"{type(error).__name__}: {error}")
