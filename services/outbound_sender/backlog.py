@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from services.outbound_sender.rendering import WireContent
+from services.outbound_sender.copies import Copies, WireContent
 from shared.contracts.topology import Lane
 from shared.core.address import Address
 from shared.core.delivery import Outcome
@@ -21,7 +21,7 @@ class HeldBatch:
 
     batch: ClaimedBatch
     #: What to send, or what every recipient comes to without sending.
-    content: WireContent | Outcome
+    content: WireContent | Copies | Outcome
     claimed_at_seconds: float
     #: Called once, when nothing of the batch is unstarted: the broker's message can go.
     on_all_started: Callable[[], None]

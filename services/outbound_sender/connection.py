@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -68,7 +68,7 @@ class Connection:
         self,
         return_path: str,
         recipient: str,
-        content: bytes,
+        content: Sequence[bytes],
         *,
         has_8bit: bool,
         needs_smtputf8: bool,
@@ -76,12 +76,12 @@ class Connection:
     ) -> Outcome:
         """What the transaction came to.
 
-        `content` is dot-stuffed and ends with CRLF.CRLF; it is not copied. `may_start_content` is asked right before
-        its first byte. Content with 8-bit bytes goes out as it is where 8BITMIME is not offered. A recipient that could
-        end its command early is refused before anything is written; a return path or a content like that is our own
-        fault, and raises `ValueError`.
+        `content`, in pieces, is dot-stuffed and ends with CRLF.CRLF; no large piece is copied. `may_start_content` is
+        asked right before its first byte. Content with 8-bit bytes goes out as it is where 8BITMIME is not offered. A
+        recipient that could end its command early is refused before anything is written; a return path or a content
+        like that is our own fault, and raises `ValueError`.
         """
-        if not _is_safe(return_path, needs_smtputf8) or not content.endswith(_END_OF_CONTENT):
+        if not _is_safe(return_path, needs_smtputf8) or not _is_ended(content):
             raise ValueError(f"content without its end, or not a return path: {return_path!r}")
         if not recipient or not _is_safe(recipient, needs_smtputf8):
             return self._outcome(OutcomeKind.REFUSED, "5.1.3 not an address that can be sent")
@@ -91,7 +91,7 @@ class Connection:
             )
         mail, rcpt = b"MAIL FROM:<%b>" % return_path.encode(), b"RCPT TO:<%b>\r\n" % recipient.encode()
         if self._announces_size:
-            mail += b" SIZE=%d" % (len(content) - len(_LONE_DOT))
+            mail += b" SIZE=%d" % (sum(map(len, content)) - len(_LONE_DOT))
         if has_8bit and self._takes_8bit:
             mail += b" BODY=8BITMIME"
         if needs_smtputf8:
@@ -155,14 +155,14 @@ class Connection:
             return self._outcome(OutcomeKind.DEFERRED, "more replies than commands")
         return refusal
 
-    async def _content(self, content: bytes, may_start_content: Callable[[], bool]) -> Outcome:
+    async def _content(self, content: Sequence[bytes], may_start_content: Callable[[], bool]) -> Outcome:
         if not may_start_content():
             self.abort()
             return self._outcome(OutcomeKind.DEFERRED, "lease stale")
-        if len(content) <= BLOCK_BYTES:
-            self._stream.write(content)
+        if sum(map(len, content)) <= BLOCK_BYTES:
+            self._stream.write_all(content)
         else:
-            failure = await self._blocks(memoryview(content))
+            failure = await self._blocks(content)
             if failure:
                 return failure
         try:
@@ -179,14 +179,17 @@ class Connection:
             return self._outcome(OutcomeKind.UNKNOWN, "a reply to the content that means nothing", reply)
         return self._declined("the content", reply)
 
-    async def _blocks(self, content: memoryview) -> Outcome | None:
+    async def _blocks(self, content: Sequence[bytes]) -> Outcome | None:
         """Writes all blocks; `None` when the last one, with the final dot, was handed over."""
-        for start in range(0, len(content), BLOCK_BYTES):
+        blocks = (
+            memoryview(piece)[at : at + BLOCK_BYTES] for piece in content for at in range(0, len(piece), BLOCK_BYTES)
+        )
+        for block in blocks:
             await self._stream.room(self._timeouts.block_seconds)
             if not self.is_usable:
                 # The final dot was not written, so the peer cannot have taken the message.
                 return await self._ended("within the content")
-            self._stream.write(content[start : start + BLOCK_BYTES])
+            self._stream.write(block)
         return None
 
     async def _ended(self, where: str) -> Outcome:
@@ -214,6 +217,10 @@ class Connection:
 
     def _outcome(self, kind: OutcomeKind, because: str, reply: Reply | None = None) -> Outcome:
         return Outcome(kind, because, reply, self.host)
+
+
+def _is_ended(content: Sequence[bytes]) -> bool:
+    return b"".join([piece[-len(_END_OF_CONTENT) :] for piece in content[-2:]]).endswith(_END_OF_CONTENT)
 
 
 def _is_safe(address: str, may_be_utf8: bool) -> bool:

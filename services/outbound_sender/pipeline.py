@@ -13,13 +13,13 @@ from typing import Protocol
 from prometheus_client import Histogram
 
 from services.outbound_sender.backlog import Backlog, Job
+from services.outbound_sender.copies import Copies, WireContent
 from services.outbound_sender.limits import Limiter
-from services.outbound_sender.rendering import WireContent
 from services.outbound_sender.taking import Taker
 from shared.core.address import Address
 from shared.core.delivery import Outcome, OutcomeKind
 from shared.core.retry import retry_after_seconds
-from shared.core.verp import return_path_local
+from shared.core.verp import mailing_return_path_local, return_path_local
 from shared.store.deliveries import Report
 
 _transaction_seconds = Histogram(
@@ -48,7 +48,7 @@ class Connection(Protocol):
         self,
         return_path: str,
         recipient: str,
-        content: bytes,
+        content: tuple[bytes, ...],
         *,
         has_8bit: bool,
         needs_smtputf8: bool,
@@ -180,8 +180,11 @@ class Pipeline:
             return self._may_send() and self._taker.holds(job)
 
         began_seconds = time.monotonic()
-        if isinstance(job.held.content, Outcome):
-            await self._end_without_sending(job, job.held.content)
+        content = job.held.content
+        if isinstance(content, Copies):
+            content = await content.of(job.recipient)
+        if isinstance(content, Outcome):
+            await self._end_without_sending(job, content)
             return
         if may_start():
             failure = await self._connect(job, kept)
@@ -197,7 +200,7 @@ class Pipeline:
             return
         self._taker.started(job)
         self.started += 1
-        outcome, retry_seconds = await self._transact(job, job.held.content, kept)
+        outcome, retry_seconds = await self._transact(job, content, kept)
         sent_seconds, is_ours = time.monotonic(), self._taker.holds(job)
         await self._commit(job, outcome, retry_seconds)
         if is_ours:
@@ -229,9 +232,9 @@ class Pipeline:
             return not was_stopped
 
         outcome = await kept.connection.send(
-            f"{return_path_local(job.recipient.delivery_id, self._secret)}@{content.return_domain}",
+            self._return_path(job, content),
             job.address.wire,
-            content.content,
+            content.segments,
             has_8bit=content.has_8bit,
             needs_smtputf8=job.address.needs_smtputf8,
             may_start_content=may_start_content,
@@ -245,6 +248,13 @@ class Pipeline:
             # The peer closed a connection that was kept: no word about this recipient, who gets a new connection.
             return outcome, LOST_CONNECTION_SECONDS
         return outcome, retry_after_seconds(job.recipient.attempt, random())  # noqa: S311 - jitter
+
+    def _return_path(self, job: Job, content: WireContent) -> str:
+        if content.verp_enabled:
+            local = return_path_local(job.recipient.delivery_id, self._secret)
+        else:
+            local = mailing_return_path_local(job.held.batch.mailing_id, self._secret)
+        return f"{local}@{content.return_domain}"
 
     async def _end_without_sending(self, job: Job, outcome: Outcome) -> None:
         self._taker.started(job)

@@ -1,20 +1,28 @@
-"""What goes over the wire for a mailing: compiled once, kept while it is used, within bounds."""
+"""What goes over the wire for a mailing: compiled once, kept within bounds while it is used, and signed."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import structlog
 
+from services.outbound_sender.copies import Copies, PersonalContent, WireContent
 from shared.core.delivery import Outcome, OutcomeKind
 from shared.core.mailing import MailingKind
 from shared.core.membership import PostingPolicy
-from shared.mail.lines import dot_stuff, with_crlf
+from shared.mail.dkim import Canonical, Signer, SigningKey
+from shared.mail.lines import with_crlf
+from shared.mail.segments import CompiledMessage, Wire, compile_message
 from shared.mail.template import ListHeaders, UnreadablePost, compile_post
-from shared.store.mailings import MailingContent
+from shared.store.batches import ClaimedBatch
+from shared.store.contents import MailingContent
+from shared.store.sealing import CannotBeOpened
 
 _log = structlog.get_logger(__name__)
 
@@ -24,38 +32,87 @@ CACHE_MAILINGS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class WireContent:
-    """A compiled message: dot-stuffed, with the final dot, the same bytes for every recipient."""
+class CompiledMailing:
+    """A mailing before it is signed."""
 
-    content: bytes
-    has_8bit: bool
-    #: The domain of the return paths.
+    message: CompiledMessage
+    wire: Wire
+    canonical: Canonical
     return_domain: str
+    verp_enabled: bool
+
+    def signed(self, keys: Sequence[SigningKey], signed_at: datetime) -> WireContent | PersonalContent:
+        """What all recipients get, or what makes each one's copy, with signatures by these keys."""
+        signers = tuple(Signer(key, self.canonical, signed_at) for key in keys)
+        if self.message.slots:
+            return PersonalContent(
+                self.message, self.wire, self.canonical, signers, self.return_domain, self.verp_enabled
+            )
+        digests = self.canonical.digests()
+        segments = (*(signer.field(digests) for signer in signers), *self.wire.segments())
+        return WireContent(segments, self.message.has_8bit, self.return_domain, self.verp_enabled)
+
+
+@dataclass(slots=True)
+class _Kept:
+    """A mailing in the cache: compiled once, signed once for each set of keys."""
+
+    compiled: asyncio.Task[CompiledMailing | Outcome]
+    keys: tuple[SigningKey, ...] = ()
+    signed: asyncio.Future[WireContent | PersonalContent] | None = None
 
 
 class Renderer:
-    """Compiles mailings in a thread, each once, and keeps the latest used."""
+    """Compiles mailings in threads, each once, and keeps the latest used; has their copies signed in a pool."""
 
-    def __init__(self, load: Callable[[int], Awaitable[MailingContent]]) -> None:
+    def __init__(
+        self,
+        load: Callable[[int], Awaitable[MailingContent]],
+        keys: Callable[[str], Awaitable[tuple[SigningKey, ...]]],
+    ) -> None:
+        """`keys` gives those in force for a domain, the same objects until they change."""
         self._load = load
-        self._compiled: OrderedDict[int, asyncio.Task[WireContent | Outcome]] = OrderedDict()
+        self._keys = keys
+        self._kept: OrderedDict[int, _Kept] = OrderedDict()
+        self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="signing")
 
-    async def content(self, mailing_id: int) -> WireContent | Outcome:
-        """The mailing's content, or what it comes to for everybody when there is none; raises what `load` raises."""
-        task = self._compiled.get(mailing_id)
-        if task is None:
-            task = asyncio.create_task(self._compile(mailing_id))
-            self._compiled[mailing_id] = task
-        self._compiled.move_to_end(mailing_id)
+    async def for_batch(self, batch: ClaimedBatch) -> WireContent | Copies | Outcome:
+        """What to send to the batch's recipients; raises what `load` and `keys` raise when the store is down."""
+        content = await self.content(batch.mailing_id)
+        return Copies(content, batch.recipients, self._pool) if isinstance(content, PersonalContent) else content
+
+    async def content(self, mailing_id: int) -> WireContent | PersonalContent | Outcome:
+        """The mailing's content, or what it comes to for everybody when there is none."""
+        kept = self._kept.get(mailing_id)
+        if kept is None:
+            kept = self._kept[mailing_id] = _Kept(asyncio.create_task(self._compile(mailing_id)))
+        self._kept.move_to_end(mailing_id)
         try:
-            return await asyncio.shield(task)
+            compiled = await asyncio.shield(kept.compiled)
         except Exception:
-            self._compiled.pop(mailing_id, None)
+            self._kept.pop(mailing_id, None)
             raise
         finally:
             self._shrink()
+        return compiled if isinstance(compiled, Outcome) else await self._signed(kept, compiled)
 
-    async def _compile(self, mailing_id: int) -> WireContent | Outcome:
+    async def _signed(self, kept: _Kept, compiled: CompiledMailing) -> WireContent | PersonalContent | Outcome:
+        try:
+            keys = await self._keys(compiled.return_domain)
+        except CannotBeOpened as error:
+            _log.error("mail is not signed and waits: was LISTFLEET_SECRET changed?", error=str(error))
+            return Outcome(OutcomeKind.DEFERRED, f"4.7.0 the message could not be signed: {error}")
+        if kept.signed is None or kept.keys != keys:
+            loop = asyncio.get_running_loop()
+            kept.keys = keys
+            kept.signed = loop.run_in_executor(self._pool, compiled.signed, keys, datetime.now(UTC))
+        try:
+            return await asyncio.shield(kept.signed)
+        except Exception as error:  # noqa: BLE001
+            _log.exception("message not signed", domain=compiled.return_domain)
+            return Outcome(OutcomeKind.DEFERRED, f"4.7.0 the message could not be signed: {type(error).__name__}")
+
+    async def _compile(self, mailing_id: int) -> CompiledMailing | Outcome:
         mailing = await self._load(mailing_id)
         try:
             return await asyncio.to_thread(compile_mailing, mailing)
@@ -67,21 +124,25 @@ class Renderer:
             return Outcome(OutcomeKind.DEFERRED, f"4.3.0 the message could not be compiled: {type(error).__name__}")
 
     def _shrink(self) -> None:
-        sizes = {mailing_id: _size_bytes(task) for mailing_id, task in self._compiled.items()}
+        sizes = {mailing_id: _size_bytes(kept.compiled) for mailing_id, kept in self._kept.items()}
         while len(sizes) > 1 and (sum(sizes.values()) > CACHE_BYTES or len(sizes) > CACHE_MAILINGS):
             oldest = next(iter(sizes))
-            del sizes[oldest], self._compiled[oldest]
+            del sizes[oldest], self._kept[oldest]
+
+    def close(self) -> None:
+        """End the pool's threads; what nobody waits for any more is not made."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _size_bytes(task: asyncio.Task[WireContent | Outcome]) -> int:
+def _size_bytes(task: asyncio.Task[CompiledMailing | Outcome]) -> int:
     if not task.done() or task.cancelled() or task.exception():
         return 0
     compiled = task.result()
-    return len(compiled.content) if isinstance(compiled, WireContent) else 0
+    return compiled.wire.size_bytes if isinstance(compiled, CompiledMailing) else 0
 
 
-def compile_mailing(mailing: MailingContent) -> WireContent:
-    """The content of a post with its list's headers, or of a forwarded message as it is."""
+def compile_mailing(mailing: MailingContent) -> CompiledMailing:
+    """A post with its list's headers, or a forwarded message as it is."""
     content = with_crlf(mailing.content)
     if mailing.kind is MailingKind.POST and mailing.list_name and mailing.list_domain:
         headers = ListHeaders(
@@ -96,4 +157,5 @@ def compile_mailing(mailing: MailingContent) -> WireContent:
             message_id=f"<{mailing.message_uuid}@{mailing.list_domain}>",
             received_at=mailing.received_at,
         )
-    return WireContent(dot_stuff(content), has_8bit=not content.isascii(), return_domain=mailing.return_domain)
+    message = compile_message(content, is_personal=mailing.personal)
+    return CompiledMailing(message, Wire(message), Canonical(message), mailing.return_domain, mailing.verp_enabled)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 
 from shared.core.smtp_reply import Reply, ReplyParser
 
@@ -53,6 +54,10 @@ class ReplyStream(asyncio.Protocol):
     def write(self, data: bytes | memoryview) -> None:
         if self.ended_because is None:
             self._transport.write(data)
+
+    def write_all(self, pieces: Sequence[bytes]) -> None:
+        if self.ended_because is None:
+            self._transport.writelines(pieces)
 
     async def room(self, timeout_seconds: float) -> None:
         """Returns when the peer takes more bytes, has said something, or is gone; look which."""

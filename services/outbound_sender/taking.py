@@ -131,7 +131,7 @@ class Taker:
         return await until_available(claim, doing="claim")
 
     async def _hold(self, claimed: ClaimedBatch, received: Received[SendBatch], lease: Lease) -> None:
-        content = await until_available(lambda: self._renderer.content(claimed.mailing_id), doing="content")
+        content = await until_available(lambda: self._renderer.for_batch(claimed), doing="content")
         if self._lease() != lease:
             await received.acknowledge()  # Taken over while the database was down: the claim is nobody's.
             return

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import structlog
 
 from services.outbound_sender.backlog import Backlog
+from services.outbound_sender.key_ring import KeyRing
 from services.outbound_sender.limits import Limiter
 from services.outbound_sender.next_hop import MxRoute, NextHop, RelayRoute
 from services.outbound_sender.node import OutboundNode
@@ -28,9 +29,10 @@ from shared.dns.mx import MxLookup
 from shared.dns.resolver import Resolver
 from shared.runtime.lease import LeaseKeeper
 from shared.runtime.lifecycle import Process
-from shared.store import mailings
+from shared.store import contents, dkim_keys
+from shared.store.contents import MailingContent
+from shared.store.dkim_keys import ActiveKey
 from shared.store.engine import Database
-from shared.store.mailings import MailingContent
 
 _log = structlog.get_logger(__name__)
 
@@ -47,10 +49,16 @@ def build(settings: OutboundSettings) -> Process:
 
     async def load(mailing_id: int) -> MailingContent:
         async with database.raw() as connection:
-            content = await mailings.content(connection, mailing_id)
+            content = await contents.load(connection, mailing_id)
         if content is None:
             raise LookupError(f"mailing {mailing_id} does not exist")
         return content
+
+    async def active_keys(domain: str) -> Sequence[ActiveKey]:
+        async with database.raw() as connection:
+            return await dkim_keys.active(connection, domain)
+
+    renderer = Renderer(load, KeyRing(active_keys, settings.secret.encode()).keys)
 
     async def cancel_elsewhere(to_cancel: Mapping[int, tuple[int, ...]]) -> None:
         for batch_id, delivery_ids in to_cancel.items():
@@ -62,7 +70,7 @@ def build(settings: OutboundSettings) -> Process:
     taker = Taker(
         database,
         publisher,
-        Renderer(load),
+        renderer,
         backlog,
         lease=node.lease,
         capacity_per_second=node.capacity_per_second,
@@ -115,6 +123,7 @@ def build(settings: OutboundSettings) -> Process:
     control = ControlListener(settings.amqp_url, node.on_control, name=name)
 
     async def close() -> None:
+        renderer.close()
         await keeper.leave()
         await publisher.close()
         await database.close()

@@ -6,20 +6,25 @@ import base64
 import binascii
 import hmac
 
-#: What every such local part begins with.
+#: What every such local part begins with: that of a delivery, and that of a whole mailing.
 PREFIX = "b+"
+MAILING_PREFIX = "m+"
 
 _ID_OCTETS = 8
 # 96 bits: with the id exactly 20 octets, which base32 writes as 32 characters without padding or spare bits.
 _MAC_OCTETS = 12
 _TOKEN_CHARACTERS = 32
-_PURPOSE = b"bounce\x00"
+_PURPOSES = {PREFIX: b"bounce\x00", MAILING_PREFIX: b"mailing bounce\x00"}
 
 
 def return_path_local(delivery_id: int, secret: bytes) -> str:
     """The local part, 34 octets, of the return path of `delivery_id` (1 to 2^63 - 1); the same for every attempt."""
-    identity = delivery_id.to_bytes(_ID_OCTETS, "big", signed=True)
-    return PREFIX + base64.b32encode(identity + _mac(identity, secret)).decode("ascii").lower()
+    return _local(PREFIX, delivery_id, secret)
+
+
+def mailing_return_path_local(mailing_id: int, secret: bytes) -> str:
+    """The local part, 34 octets, of the one return path of a mailing whose deliveries have none of their own."""
+    return _local(MAILING_PREFIX, mailing_id, secret)
 
 
 def delivery_of(local: str, secret: bytes) -> int | None:
@@ -27,18 +32,32 @@ def delivery_of(local: str, secret: bytes) -> int | None:
 
     Upper and lower case are one: there are servers that change it.
     """
-    prefix, token = local[: len(PREFIX)], local[len(PREFIX) :]
-    if prefix.lower() != PREFIX or len(token) != _TOKEN_CHARACTERS or not token.isascii():
+    return _named_by(PREFIX, local, secret)
+
+
+def mailing_of(local: str, secret: bytes) -> int | None:
+    """The mailing that a return path's local part names; `None` when it is no such return path."""
+    return _named_by(MAILING_PREFIX, local, secret)
+
+
+def _local(prefix: str, number: int, secret: bytes) -> str:
+    identity = number.to_bytes(_ID_OCTETS, "big", signed=True)
+    return prefix + base64.b32encode(identity + _mac(prefix, identity, secret)).decode("ascii").lower()
+
+
+def _named_by(prefix: str, local: str, secret: bytes) -> int | None:
+    token = local[len(prefix) :]
+    if local[: len(prefix)].lower() != prefix or len(token) != _TOKEN_CHARACTERS or not token.isascii():
         return None
     try:
         octets = base64.b32decode(token.upper())
     except binascii.Error:
         return None
     identity, mac = octets[:_ID_OCTETS], octets[_ID_OCTETS:]
-    if not hmac.compare_digest(mac, _mac(identity, secret)):
+    if not hmac.compare_digest(mac, _mac(prefix, identity, secret)):
         return None
     return int.from_bytes(identity, "big", signed=True)
 
 
-def _mac(identity: bytes, secret: bytes) -> bytes:
-    return hmac.digest(secret, _PURPOSE + identity, "sha256")[:_MAC_OCTETS]
+def _mac(prefix: str, identity: bytes, secret: bytes) -> bytes:
+    return hmac.digest(secret, _PURPOSES[prefix] + identity, "sha256")[:_MAC_OCTETS]

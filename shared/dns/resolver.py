@@ -33,11 +33,15 @@ class MxRecord:
 class Resolver:
     """Asks one resolver, or the system's; `lifetime_seconds` bounds a question with all its retries."""
 
-    def __init__(self, nameserver: tuple[str, int] | None = None, *, lifetime_seconds: float = 10) -> None:
+    def __init__(
+        self, nameserver: tuple[str, int] | None = None, *, lifetime_seconds: float = 10, keeps_answers: bool = True
+    ) -> None:
+        """`keeps_answers` is for many questions; who waits for a record to appear asks each time."""
         self._resolver = dns.asyncresolver.Resolver(configure=nameserver is None)
         if nameserver is not None:
             self._resolver.nameservers = [dns.nameserver.Do53Nameserver(*nameserver)]
-        self._resolver.cache = dns.resolver.LRUCache(CACHE_SIZE)
+        if keeps_answers:
+            self._resolver.cache = dns.resolver.LRUCache(CACHE_SIZE)
         self._resolver.lifetime = lifetime_seconds
 
     async def mx(self, domain: str) -> tuple[MxRecord, ...]:
@@ -47,6 +51,10 @@ class Resolver:
     async def addresses(self, host: str, family: str) -> tuple[str, ...]:
         """The addresses of family "A" or "AAAA", empty when there are none. Raises the two errors above."""
         return tuple(rdata.address for rdata in await self._ask(host, family))
+
+    async def txt(self, name: str) -> tuple[str, ...]:
+        """The TXT records, each of its strings joined, empty when there are none. Raises the two errors above."""
+        return tuple(b"".join(rdata.strings).decode("utf-8", "replace") for rdata in await self._ask(name, "TXT"))
 
     async def _ask(self, name: str, rdtype: str) -> list[Any]:
         try:

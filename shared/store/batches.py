@@ -17,7 +17,7 @@ from sqlmodel import Field, SQLModel
 from shared.contracts.topology import Lane
 from shared.core.node import BatchState
 from shared.store.columns import enum_type, identity_field, moment_field
-from shared.store.engine import RawConnection
+from shared.store.engine import RawConnection, Record
 
 #: At so many deaths of its nodes a delivery is released alone, and at so many it is parked.
 DEATHS_UNTIL_ALONE = 2
@@ -68,6 +68,10 @@ class Recipient:
     round: int
     attempt: int
     address: str
+    #: What a personal mailing says to the member; empty in others.
+    display_name: str = ""
+    #: A JSON object of the member's custom fields, read where the copy is made.
+    fields_json: str = "{}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +116,8 @@ async def claim(
             UPDATE batches SET state = 'claimed', holder = $2, node_name = $3, claim = $4, claimed_at = now(),
                                publish_due_at = NULL
             WHERE id = $1 AND (state = 'released' OR (state = 'claimed' AND claim = $4))
-            RETURNING mailing_id, mailing_created_at, lane, open
+            RETURNING mailing_id, mailing_created_at, lane, open,
+                      (SELECT personal FROM mailings WHERE mailings.id = mailing_id) AS personal
             """,
             batch_id,
             lease,
@@ -136,17 +141,8 @@ async def claim(
                 batch_id,
                 at_most,
             )
-        members = await connection.fetch(
-            """
-            SELECT delivery_id, round, attempt, (
-                -- No join: that may be planned to walk through all deliveries, 5 ms instead of 0.1.
-                SELECT d.recipient FROM deliveries d WHERE d.id = delivery_id AND d.mailing_created_at = $2
-            ) AS recipient
-            FROM outstanding WHERE batch_id = $1 ORDER BY delivery_id
-            """,
-            batch_id,
-            batch["mailing_created_at"],
-        )
+        members = await _members(connection, batch_id, batch["mailing_created_at"])
+        about = await _about_members(connection, batch_id, batch["mailing_created_at"]) if batch["personal"] else {}
         return ClaimedBatch(
             id=batch_id,
             claim=token,
@@ -154,10 +150,51 @@ async def claim(
             mailing_created_at=batch["mailing_created_at"],
             lane=Lane(batch["lane"]),
             recipients=tuple(
-                Recipient(row["delivery_id"], row["round"], row["attempt"], row["recipient"]) for row in members
+                Recipient(
+                    row["delivery_id"],
+                    row["round"],
+                    row["attempt"],
+                    row["recipient"],
+                    *about.get(row["delivery_id"], ()),
+                )
+                for row in members
             ),
             handed_back=handed_back,
         )
+
+
+async def _members(connection: RawConnection, batch_id: int, mailing_created_at: datetime) -> Sequence[Record]:
+    return await connection.fetch(
+        """
+        SELECT delivery_id, round, attempt, (
+            -- No join: that may be planned to walk through all deliveries, 5 ms instead of 0.1.
+            SELECT d.recipient FROM deliveries d WHERE d.id = delivery_id AND d.mailing_created_at = $2
+        ) AS recipient
+        FROM outstanding WHERE batch_id = $1 ORDER BY delivery_id
+        """,
+        batch_id,
+        mailing_created_at,
+    )
+
+
+async def _about_members(
+    connection: RawConnection, batch_id: int, mailing_created_at: datetime
+) -> Mapping[int, tuple[str, str]]:
+    """Display name and custom fields by delivery; a member who is gone has none."""
+    rows = await connection.fetch(
+        """
+        SELECT named.delivery_id, m.display_name, m.fields::text AS fields_json
+        FROM (
+            SELECT delivery_id, (
+                SELECT d.member_id FROM deliveries d WHERE d.id = delivery_id AND d.mailing_created_at = $2
+            ) AS member_id
+            FROM outstanding WHERE batch_id = $1
+        ) named, LATERAL (SELECT display_name, fields FROM members WHERE members.id = named.member_id OFFSET 0) m
+        """,
+        batch_id,
+        mailing_created_at,
+    )
+    return {row["delivery_id"]: (row["display_name"], row["fields_json"]) for row in rows}
 
 
 async def hand_back(

@@ -28,6 +28,10 @@ class MailingList(SQLModel, table=True):
     posting_policy: PostingPolicy = Field(
         default=PostingPolicy.MEMBERS, sa_column=Column(enum_type(PostingPolicy, "posting_policy"), nullable=False)
     )
+    #: Posts may hold merge fields; off, a post's body goes out unchanged.
+    personal: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    #: Each delivery has a return path of its own; off, a mailing has one, and transactions may have many recipients.
+    verp_enabled: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
     created_at: datetime = moment_field(set_now=True)
 
     @property
@@ -44,7 +48,15 @@ async def find(session: Session, name: str, domain: str) -> MailingList | None:
 
 
 async def add(
-    session: Session, *, name: str, domain: str, display_name: str, description: str, posting_policy: PostingPolicy
+    session: Session,
+    *,
+    name: str,
+    domain: str,
+    display_name: str,
+    description: str,
+    posting_policy: PostingPolicy,
+    personal: bool = False,
+    verp_enabled: bool = True,
 ) -> MailingList | None:
     """The new list `name@domain`, both as the table wants them; `None` when there is one already."""
     values = {
@@ -53,6 +65,8 @@ async def add(
         "display_name": display_name,
         "description": description,
         "posting_policy": posting_policy,
+        "personal": personal,
+        "verp_enabled": verp_enabled,
     }
     statement = insert(MailingList).values(values).on_conflict_do_nothing().returning(MailingList)
     return (await session.exec(statement)).scalar_one_or_none()

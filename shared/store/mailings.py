@@ -12,7 +12,6 @@ from sqlmodel import Field, SQLModel, col, select
 
 from shared.contracts.topology import Lane
 from shared.core.mailing import MailingKind, MailingState
-from shared.core.membership import PostingPolicy
 from shared.store.columns import enum_type, identity_field, moment_field
 from shared.store.engine import RawConnection, Session, fetch_one
 
@@ -37,6 +36,10 @@ class Mailing(SQLModel, table=True):
     #: The domain of the return paths.
     return_domain: str
     subject: str = Field(default="")
+    #: The list's settings when the mailing was made: whether merge fields count, whether each delivery has a return
+    #: path of its own.
+    personal: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    verp_enabled: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
     #: Deliveries made so far, and how many of them were suppressed from the start.
     recipients: int = Field(default=0)
     suppressed: int = Field(default=0)
@@ -47,21 +50,6 @@ class Mailing(SQLModel, table=True):
     #: The key of the partitions that hold its deliveries and attempts.
     created_at: datetime = moment_field(set_now=True)
     finished_at: datetime | None = moment_field(nullable=True)
-
-
-@dataclass(frozen=True, slots=True)
-class MailingContent:
-    """What a node needs to compile a mailing's message."""
-
-    content: bytes
-    kind: MailingKind
-    return_domain: str
-    list_name: str | None
-    list_domain: str | None
-    list_display_name: str
-    posting_policy: PostingPolicy | None
-    message_uuid: UUID
-    received_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +105,10 @@ async def create(
     return await connection.fetchval(  # type: ignore[no-any-return]
         """
         INSERT INTO mailings (kind, lane, state, message_id, list_id, return_domain, subject, recipients, suppressed,
-                              expanded_to_member_id, expand_due_at)
-        VALUES ($1, $2, 'expanding', $3, $4, $5, $6, 0, 0, 0, now() + make_interval(secs => $7))
+                              expanded_to_member_id, expand_due_at, personal, verp_enabled)
+        VALUES ($1, $2, 'expanding', $3, $4, $5, $6, 0, 0, 0, now() + make_interval(secs => $7),
+                coalesce((SELECT personal FROM mailing_lists WHERE id = $4), false),
+                coalesce((SELECT verp_enabled FROM mailing_lists WHERE id = $4), true))
         ON CONFLICT (message_id, list_id) DO UPDATE SET subject = excluded.subject
         RETURNING id
         """,
@@ -290,30 +280,3 @@ async def finish(connection: RawConnection) -> Sequence[int]:
         """
     )
     return [row["id"] for row in rows]
-
-
-async def content(connection: RawConnection, mailing_id: int) -> MailingContent | None:
-    """The message of a mailing and what its list adds to it."""
-    row = await connection.fetchrow(
-        """
-        SELECT messages.content, messages.id AS message_uuid, messages.received_at, mailings.kind,
-               mailings.return_domain, lists.name, lists.domain, lists.display_name, lists.posting_policy
-        FROM mailings JOIN messages ON messages.id = mailings.message_id
-        LEFT JOIN mailing_lists lists ON lists.id = mailings.list_id
-        WHERE mailings.id = $1
-        """,
-        mailing_id,
-    )
-    if row is None:
-        return None
-    return MailingContent(
-        content=row["content"],
-        kind=MailingKind(row["kind"]),
-        return_domain=row["return_domain"],
-        list_name=row["name"],
-        list_domain=row["domain"],
-        list_display_name=row["display_name"] or "",
-        posting_policy=PostingPolicy(row["posting_policy"]) if row["posting_policy"] else None,
-        message_uuid=row["message_uuid"],
-        received_at=row["received_at"],
-    )

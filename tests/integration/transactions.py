@@ -47,7 +47,7 @@ async def send(
     return await connection.send(
         return_path,
         recipient,
-        content,
+        (content,),
         has_8bit=has_8bit,
         needs_smtputf8=needs_smtputf8,
         may_start_content=may_start_content,

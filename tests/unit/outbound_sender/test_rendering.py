@@ -9,12 +9,14 @@ from uuid import UUID
 import pytest
 
 from services.outbound_sender import rendering
-from services.outbound_sender.rendering import Renderer, WireContent, compile_mailing
+from services.outbound_sender.copies import WireContent
+from services.outbound_sender.rendering import CompiledMailing, Renderer, compile_mailing
 from shared.core.delivery import Outcome, OutcomeKind
 from shared.core.mailing import MailingKind
 from shared.core.membership import PostingPolicy
+from shared.mail.dkim import SigningKey
+from shared.store.contents import MailingContent
 from shared.store.engine import StoreUnavailable
-from shared.store.mailings import MailingContent
 
 POST = b"From: ann@example.com\r\nSubject: Hello\r\n\r\nHello.\r\n.\r\nBye.\r\n"
 
@@ -25,6 +27,8 @@ def mailing(content: bytes = POST, kind: MailingKind = MailingKind.POST) -> Mail
         content=content,
         kind=kind,
         return_domain="lists.example.org",
+        personal=False,
+        verp_enabled=True,
         list_name="friends" if is_post else None,
         list_domain="lists.example.org" if is_post else None,
         list_display_name="Friends",
@@ -50,30 +54,42 @@ class Loader:
         return mailing(self.content)
 
 
+async def no_keys(_domain: str) -> tuple[SigningKey, ...]:
+    return ()
+
+
+def wire(compiled: CompiledMailing) -> WireContent:
+    content = compiled.signed((), datetime(2026, 1, 1, tzinfo=UTC))
+    assert isinstance(content, WireContent)
+    return content
+
+
 def test_a_post_gets_its_lists_headers_and_the_final_dot() -> None:
-    compiled = compile_mailing(mailing())
-    assert b"List-Id:" in compiled.content
-    assert b"List-Unsubscribe" in compiled.content
-    assert compiled.content.endswith(b"Hello.\r\n..\r\nBye.\r\n.\r\n")
+    compiled = wire(compile_mailing(mailing()))
+    (content,) = compiled.segments
+    assert b"List-Id:" in content
+    assert b"List-Unsubscribe" in content
+    assert content.endswith(b"Hello.\r\n..\r\nBye.\r\n.\r\n")
     assert (compiled.has_8bit, compiled.return_domain) == (False, "lists.example.org")
 
 
 def test_a_forwarded_message_goes_on_as_it_is() -> None:
-    content = compile_mailing(mailing(kind=MailingKind.FORWARD)).content
-    assert content == POST.replace(b"\r\n.\r\n", b"\r\n..\r\n") + b".\r\n"
+    content = wire(compile_mailing(mailing(kind=MailingKind.FORWARD)))
+    assert b"".join(content.segments) == POST.replace(b"\r\n.\r\n", b"\r\n..\r\n") + b".\r\n"
 
 
 @pytest.mark.parametrize("body", [b"Hello.", b"Hello.\n", b"caf\xc3\xa9\r\n", b"", b".", b"\r\n.\r\n.\r\n"])
 def test_whatever_the_body_the_content_ends_once(body: bytes) -> None:
-    compiled = compile_mailing(mailing(b"From: ann@example.com\r\n\r\n" + body))
-    assert compiled.content.endswith(b"\r\n.\r\n")
-    assert compiled.content.count(b"\r\n.\r\n") == 1
+    compiled = wire(compile_mailing(mailing(b"From: ann@example.com\r\n\r\n" + body)))
+    content = b"".join(compiled.segments)
+    assert content.endswith(b"\r\n.\r\n")
+    assert content.count(b"\r\n.\r\n") == 1
     assert compiled.has_8bit == (not body.isascii())
 
 
 async def test_a_mailing_that_many_batches_want_at_once_is_compiled_once() -> None:
     loader = Loader()
-    renderer = Renderer(loader)
+    renderer = Renderer(loader, no_keys)
     contents = await asyncio.gather(*(renderer.content(1) for _ in range(20)))
     assert loader.loaded == [1]
     assert len({id(content) for content in contents}) == 1
@@ -82,14 +98,14 @@ async def test_a_mailing_that_many_batches_want_at_once_is_compiled_once() -> No
 async def test_a_failure_to_load_is_raised_and_not_kept() -> None:
     loader = Loader()
     loader.failures = [StoreUnavailable("down")]
-    renderer = Renderer(loader)
+    renderer = Renderer(loader, no_keys)
     with pytest.raises(StoreUnavailable):
         await renderer.content(1)
     assert isinstance(await renderer.content(1), WireContent)
 
 
 async def test_one_who_gives_up_waiting_does_not_spoil_it_for_the_others() -> None:
-    renderer = Renderer(Loader())
+    renderer = Renderer(Loader(), no_keys)
     impatient = asyncio.create_task(renderer.content(1))
     patient = asyncio.create_task(renderer.content(1))
     await asyncio.sleep(0)
@@ -100,7 +116,7 @@ async def test_one_who_gives_up_waiting_does_not_spoil_it_for_the_others() -> No
 async def test_the_latest_used_are_kept_within_the_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rendering, "CACHE_BYTES", 25_000)
     loader = Loader(POST + b"x" * 10_000)
-    renderer = Renderer(loader)
+    renderer = Renderer(loader, no_keys)
     for mailing_id in (1, 2, 1, 3, 1, 2):
         await renderer.content(mailing_id)
     assert loader.loaded == [1, 2, 3, 2]
@@ -109,18 +125,18 @@ async def test_the_latest_used_are_kept_within_the_bounds(monkeypatch: pytest.Mo
 async def test_a_mailing_larger_than_the_bound_is_kept_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rendering, "CACHE_BYTES", 1000)
     loader = Loader(POST + b"x" * 10_000)
-    renderer = Renderer(loader)
+    renderer = Renderer(loader, no_keys)
     for _ in range(3):
         await renderer.content(1)
     assert loader.loaded == [1]
 
 
 async def test_a_fault_of_ours_is_everybodys_deferral(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_mailing: MailingContent) -> WireContent:
+    def fail(_mailing: MailingContent) -> CompiledMailing:
         raise RecursionError("too deep")
 
     monkeypatch.setattr(rendering, "compile_mailing", fail)
-    outcome = await Renderer(Loader()).content(1)
+    outcome = await Renderer(Loader(), no_keys).content(1)
     assert isinstance(outcome, Outcome)
     assert outcome.kind is OutcomeKind.DEFERRED
     assert outcome.because.startswith("4.3.0 ")
