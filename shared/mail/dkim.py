@@ -137,10 +137,10 @@ class Signer:
         """`signed_at` becomes the `t=` of the signatures."""
         self._key = key
         tags = (
-            f"v=1; a={key.algorithm}; c=relaxed/relaxed; d={key.domain}; s={key.selector};"
+            f"DKIM-Signature: v=1; a={key.algorithm}; c=relaxed/relaxed; d={key.domain}; s={key.selector};"
             f" t={int(signed_at.timestamp())}; h={':'.join(canonical.signed_names)};"
         )
-        self._prefix = b"DKIM-Signature: " + _folded_tags(tags) + b"\r\n\tbh="
+        self._prefix = _folded_tags(tags) + b"\r\n\tbh="
         self._canonical_prefix = relaxed_field(self._prefix)[: -len(b"\r\n")]
 
     def field(self, digests: Digests) -> bytes:
