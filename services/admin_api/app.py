@@ -8,6 +8,7 @@ from starlette.responses import HTMLResponse, RedirectResponse
 
 from services.admin_api import docs_page, openapi, problems
 from services.admin_api.routes import (
+    dkim_keys,
     lists,
     mailings,
     member_exports,
@@ -18,16 +19,28 @@ from services.admin_api.routes import (
     nodes,
     suppressions,
 )
+from services.admin_api.routes.dkim_keys import KeyRoom
 from services.admin_api.routes.nodes import Announce
 from shared.store.engine import Database
 
 BASE = "/api/v1"
 
 #: In this order: a member's address takes whatever path is left.
-_RESOURCES = (lists, member_imports, member_exports, members, mailings, messages, suppressions, nodes, node_defaults)
+_RESOURCES = (
+    lists,
+    member_imports,
+    member_exports,
+    members,
+    mailings,
+    messages,
+    suppressions,
+    dkim_keys,
+    nodes,
+    node_defaults,
+)
 
 
-def application(database: Database, announce: Announce) -> FastAPI:
+def application(database: Database, announce: Announce, key_room: KeyRoom) -> FastAPI:
     """The API on `database`, telling the nodes of changes through `announce`."""
     app = FastAPI(
         title="Listfleet",
@@ -42,6 +55,7 @@ def application(database: Database, announce: Announce) -> FastAPI:
     )
     app.state.database = database
     app.state.announce = announce
+    app.state.key_room = key_room
     for resource in _RESOURCES:
         app.include_router(resource.router, prefix=BASE)
     problems.install(app)

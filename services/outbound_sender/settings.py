@@ -6,18 +6,16 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from shared.runtime.settings import NodeSettings, SecretSettings, host_name
+from shared.runtime.settings import NodeSettings, ResolverSettings, SecretSettings, host_name
 
 
-class OutboundSettings(NodeSettings, SecretSettings):
+class OutboundSettings(NodeSettings, SecretSettings, ResolverSettings):
     """`LISTFLEET_*` variables of `services.outbound_sender`."""
 
     #: `relay`: all mail goes to one host; `mx`: each domain's own mail exchangers are looked up.
     delivery: Literal["relay", "mx"] = "relay"
     #: `host:port` of the relay.
     relay: str | None = Field(default=None, pattern=r"^\S+:\d{1,5}$")
-    #: `address:port` of the DNS server to ask; without it, the system's.
-    dns_resolver: str | None = Field(default=None, pattern=r"^\S+:\d{1,5}$")
     #: The port of other people's mail servers. Only tests have another.
     remote_smtp_port: int = Field(default=25, ge=1, le=65535)
     #: Whether mail exchangers on loopback and private addresses are talked to. For tests and closed networks.
@@ -39,9 +37,3 @@ class OutboundSettings(NodeSettings, SecretSettings):
         if self.delivery == "relay" and self.relay is None:
             raise ValueError("set LISTFLEET_RELAY to host:port, or LISTFLEET_DELIVERY to mx")
         return self
-
-
-def host_and_port(text: str) -> tuple[str, int]:
-    """The two halves of `host:port`; an IPv6 address may stand in brackets."""
-    host, _, port = text.rpartition(":")
-    return host.strip("[]"), int(port)

@@ -15,7 +15,7 @@ from services.outbound_sender.node import OutboundNode
 from services.outbound_sender.outcomes import Recorder
 from services.outbound_sender.pipeline import Pipeline
 from services.outbound_sender.rendering import Renderer
-from services.outbound_sender.settings import OutboundSettings, host_and_port
+from services.outbound_sender.settings import OutboundSettings
 from services.outbound_sender.taking import Taker
 from shared.broker.connection import BrokerUnavailable
 from shared.broker.consumer import Consumer, ControlListener, Received, reader_of
@@ -29,6 +29,7 @@ from shared.dns.mx import MxLookup
 from shared.dns.resolver import Resolver
 from shared.runtime.lease import LeaseKeeper
 from shared.runtime.lifecycle import Process
+from shared.runtime.settings import host_and_port
 from shared.store import contents, dkim_keys
 from shared.store.contents import MailingContent
 from shared.store.dkim_keys import ActiveKey
@@ -152,7 +153,7 @@ def build(settings: OutboundSettings) -> Process:
 def _route(settings: OutboundSettings) -> RelayRoute | MxRoute:
     if settings.relay is not None and settings.delivery == "relay":
         return RelayRoute(*host_and_port(settings.relay))
-    resolver = Resolver(host_and_port(settings.dns_resolver) if settings.dns_resolver else None)
+    resolver = Resolver(settings.nameserver)
     return MxRoute(MxLookup(resolver, allow_private_hosts=settings.allow_private_hosts), port=settings.remote_smtp_port)
 
 

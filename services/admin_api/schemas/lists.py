@@ -26,6 +26,14 @@ class NewList(Body):
     """What the list is for. At most 1,000 characters on one line."""
     posting_policy: PostingPolicy = PostingPolicy.MEMBERS
     """Who may post: anyone; members; or, for an announcement list, moderators and owners only."""
+    personal: bool = False
+    """Whether posts may hold merge fields: `{{first_name|friend}}` is the member's custom field of that name, or
+    `friend` where the member has none; `{{email}}` and `{{display_name}}` are known of each. They count in the subject,
+    in fields that begin with `X-`, and in plain and HTML text, which then goes out as UTF-8 in quoted-printable; a value
+    within a link is `{{url:name}}`. Off, a post's body goes out unchanged to the byte."""
+    verp_enabled: bool = True
+    """Whether each delivery has a return path of its own, so that every bounce names its member for sure. Off, a
+    mailing has one return path, and many recipients may share a transaction."""
 
 
 class ListChange(Body):
@@ -37,6 +45,10 @@ class ListChange(Body):
     """What the list is for. At most 1,000 characters on one line."""
     posting_policy: PostingPolicy = may_be_absent()
     """Who may post: anyone; members; or, for an announcement list, moderators and owners only."""
+    personal: bool = may_be_absent()
+    """Whether posts may hold merge fields; from the next post on."""
+    verp_enabled: bool = may_be_absent()
+    """Whether each delivery has a return path of its own; from the next post on."""
 
 
 class ListAnswer(Answer):
@@ -54,5 +66,9 @@ class ListAnswer(Answer):
     """What the list is for."""
     posting_policy: PostingPolicy
     """Who may post."""
+    personal: bool
+    """Whether posts may hold merge fields."""
+    verp_enabled: bool
+    """Whether each delivery has a return path of its own."""
     created_at: Moment
     """When the list was made."""
