@@ -12,7 +12,7 @@ import structlog
 
 from shared.core.delivery import Outcome, OutcomeKind
 from shared.mail.dkim import Canonical, Signer
-from shared.mail.segments import CompiledMessage, Wire
+from shared.mail.segments import Wire
 from shared.store.batches import Recipient
 
 _log = structlog.get_logger(__name__)
@@ -38,7 +38,6 @@ class WireContent:
 class PersonalContent:
     """A compiled mailing with slots, and what signs its copies."""
 
-    message: CompiledMessage
     wire: Wire
     canonical: Canonical
     signers: tuple[Signer, ...]
@@ -47,13 +46,13 @@ class PersonalContent:
 
     def copy(self, recipient: Recipient) -> WireContent:
         """The recipient's own copy, signed."""
-        fillings = self.message.fill(_values(recipient))
+        fillings = self.wire.fill(_values(recipient))
         signatures: list[bytes] = []
         if self.signers:
             digests = self.canonical.digests(fillings)
             signatures = [signer.field(digests) for signer in self.signers]
         segments = (*signatures, *self.wire.segments(fillings))
-        return WireContent(segments, self.message.has_8bit, self.return_domain, self.verp_enabled)
+        return WireContent(segments, self.wire.has_8bit, self.return_domain, self.verp_enabled)
 
 
 def _values(recipient: Recipient) -> Mapping[str, str]:

@@ -18,7 +18,7 @@ from shared.core.mailing import MailingKind
 from shared.core.membership import PostingPolicy
 from shared.mail.dkim import Canonical, Signer, SigningKey
 from shared.mail.lines import with_crlf
-from shared.mail.segments import CompiledMessage, Wire, compile_message
+from shared.mail.segments import Wire, compile_message
 from shared.mail.template import ListHeaders, UnreadablePost, compile_post
 from shared.store.batches import ClaimedBatch
 from shared.store.contents import MailingContent
@@ -35,7 +35,6 @@ CACHE_MAILINGS = 100
 class CompiledMailing:
     """A mailing before it is signed."""
 
-    message: CompiledMessage
     wire: Wire
     canonical: Canonical
     return_domain: str
@@ -44,13 +43,11 @@ class CompiledMailing:
     def signed(self, keys: Sequence[SigningKey], signed_at: datetime) -> WireContent | PersonalContent:
         """What all recipients get, or what makes each one's copy, with signatures by these keys."""
         signers = tuple(Signer(key, self.canonical, signed_at) for key in keys)
-        if self.message.slots:
-            return PersonalContent(
-                self.message, self.wire, self.canonical, signers, self.return_domain, self.verp_enabled
-            )
+        if self.wire.has_slots:
+            return PersonalContent(self.wire, self.canonical, signers, self.return_domain, self.verp_enabled)
         digests = self.canonical.digests()
         segments = (*(signer.field(digests) for signer in signers), *self.wire.segments())
-        return WireContent(segments, self.message.has_8bit, self.return_domain, self.verp_enabled)
+        return WireContent(segments, self.wire.has_8bit, self.return_domain, self.verp_enabled)
 
 
 @dataclass(slots=True)
@@ -158,4 +155,4 @@ def compile_mailing(mailing: MailingContent) -> CompiledMailing:
             received_at=mailing.received_at,
         )
     message = compile_message(content, is_personal=mailing.personal)
-    return CompiledMailing(message, Wire(message), Canonical(message), mailing.return_domain, mailing.verp_enabled)
+    return CompiledMailing(Wire(message), Canonical(message), mailing.return_domain, mailing.verp_enabled)

@@ -61,26 +61,22 @@ class TextSlot:
         return _softly_ended(quoted_printable(text))
 
 
+@dataclass(frozen=True, slots=True)
 class CompiledMessage:
     """Header and body in pieces, before dot-stuffing. No two literal pieces of the body follow one another."""
 
-    def __init__(self, fields: tuple[bytes | FieldSlot, ...], body: tuple[bytes | TextSlot, ...]) -> None:
-        self.fields = fields
-        self.body = body
-        #: In the message's order, those of the header first.
-        self.slots = tuple(piece for piece in (*fields, *body) if not isinstance(piece, bytes))
-        #: Whether the copies have 8-bit bytes; fillings have none.
-        self.has_8bit = not all(piece.isascii() for piece in (*fields, *body) if isinstance(piece, bytes))
-
-    def fill(self, values: Values) -> tuple[bytes, ...]:
-        """The fillings of all slots for the member with these values."""
-        return tuple([slot.fill(values) for slot in self.slots])
+    fields: tuple[bytes | FieldSlot, ...]
+    body: tuple[bytes | TextSlot, ...]
 
 
 class Wire:
-    """The message as it follows DATA: dot-stuffed, with the final dot."""
+    """The message as it follows DATA: dot-stuffed, with the final dot. All that is kept of it when it is compiled."""
 
     def __init__(self, message: CompiledMessage) -> None:
+        pieces = (*message.fields, *message.body)
+        self._slots = [piece for piece in pieces if not isinstance(piece, bytes)]
+        #: Whether the copies have 8-bit bytes; fillings have none.
+        self.has_8bit = not all(piece.isascii() for piece in pieces if isinstance(piece, bytes))
         literals: list[list[bytes]] = [[]]
         for piece in (*message.fields, b"\r\n", *message.body, LONE_DOT):
             if isinstance(piece, bytes):
@@ -90,6 +86,15 @@ class Wire:
         #: Before, between and behind the slots; a large one is not copied.
         self._literals = [_joined(pieces) for pieces in literals]
         self.size_bytes = sum(map(len, chain.from_iterable(self._literals)))
+
+    @property
+    def has_slots(self) -> bool:
+        """Whether copies differ."""
+        return bool(self._slots)
+
+    def fill(self, values: Values) -> tuple[bytes, ...]:
+        """The fillings of all slots, in the message's order, for the member with these values."""
+        return tuple([slot.fill(values) for slot in self._slots])
 
     def segments(self, fillings: Sequence[bytes] = ()) -> tuple[bytes, ...]:
         """The copy with these fillings, one a slot; its bytes are shared with all the others."""

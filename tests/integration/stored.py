@@ -91,7 +91,11 @@ def new_message(*targets: NewTarget, fingerprint: bytes | None = None, message_i
 
 async def new_mailing(connection: RawConnection, size: int, *, expand: bool = True, lane: Lane = Lane.POSTS) -> int:
     """A mailing to a new list with `size` members, expanded."""
-    list_id = await new_list(connection, size)
+    return await mailing_to(connection, await new_list(connection, size), expand=expand, lane=lane)
+
+
+async def mailing_to(connection: RawConnection, list_id: int, *, expand: bool = True, lane: Lane = Lane.POSTS) -> int:
+    """A mailing to the members of a list, expanded."""
     message = new_message(NewTarget("list@lists.example.org", TargetKind.LIST, list_id))
     await messages.store(connection, message)
     async with connection.transaction():

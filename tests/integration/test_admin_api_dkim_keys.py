@@ -18,7 +18,7 @@ from shared.store import dkim_keys
 from shared.store.dkim_keys import ActiveKey
 from shared.store.sealing import CannotBeOpened
 from tests.fakes.admin_client import AdminClient, admin_client, let_in
-from tests.fakes.dns_server import dns_server
+from tests.fakes.dns_server import dns_server, txt
 
 SECRET = b"sixteen octets or more"
 DOMAIN = "example.org"
@@ -51,8 +51,7 @@ async def made(api: AdminClient, **more: str) -> dict[str, Any]:
 
 
 def publish(records: dict[tuple[str, str], list[str] | str], key: dict[str, Any]) -> None:
-    text = key["record"]["text"]
-    records[key["record"]["name"], "TXT"] = [" ".join(f'"{text[at : at + 255]}"' for at in range(0, len(text), 255))]
+    records[key["record"]["name"], "TXT"] = [txt(key["record"]["text"])]
 
 
 async def checked(api: AdminClient, key: dict[str, Any]) -> dict[str, Any]:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
 
 from services.outbound_sender import rendering
-from services.outbound_sender.copies import WireContent
+from services.outbound_sender.copies import PersonalContent, WireContent
 from services.outbound_sender.rendering import CompiledMailing, Renderer, compile_mailing
 from shared.core.delivery import Outcome, OutcomeKind
+from shared.core.dkim import DkimAlgorithm
 from shared.core.mailing import MailingKind
 from shared.core.membership import PostingPolicy
 from shared.mail.dkim import SigningKey
+from shared.mail.dkim_keys import make_key
 from shared.store.contents import MailingContent
 from shared.store.engine import StoreUnavailable
+from shared.store.sealing import CannotBeOpened
 
 POST = b"From: ann@example.com\r\nSubject: Hello\r\n\r\nHello.\r\n.\r\nBye.\r\n"
 
@@ -85,6 +90,54 @@ def test_whatever_the_body_the_content_ends_once(body: bytes) -> None:
     assert content.endswith(b"\r\n.\r\n")
     assert content.count(b"\r\n.\r\n") == 1
     assert compiled.has_8bit == (not body.isascii())
+
+
+async def test_a_signed_mailing_is_signed_once_and_again_when_the_keys_change() -> None:
+    keys = [make_key("lists.example.org", name, DkimAlgorithm.ED25519_SHA256) for name in ("one", "two")]
+    in_force = [keys[0]]
+
+    async def find(domain: str) -> tuple[SigningKey, ...]:
+        assert domain == "lists.example.org"
+        return tuple(in_force)
+
+    loader = Loader()
+    renderer = Renderer(loader, find)
+    contents = await asyncio.gather(*(renderer.content(1) for _ in range(5)))
+    assert len({id(content) for content in contents}) == 1
+    assert _selectors(contents[0]) == ["one"]
+    in_force[:] = keys
+    assert _selectors(await renderer.content(1)) == ["one", "two"]
+    assert loader.loaded == [1], "compiled once"
+
+
+async def test_mail_that_cannot_be_signed_waits_and_goes_out_when_it_can() -> None:
+    failures = [CannotBeOpened("another secret")]
+
+    async def find(_domain: str) -> tuple[SigningKey, ...]:
+        if failures:
+            raise failures.pop()
+        return ()
+
+    renderer = Renderer(Loader(), find)
+    outcome = await renderer.content(1)
+    assert isinstance(outcome, Outcome)
+    assert outcome.kind is OutcomeKind.DEFERRED
+    assert isinstance(await renderer.content(1), WireContent)
+
+
+def test_only_a_personal_mailing_has_slots() -> None:
+    raw = b"From: ann@example.com\r\n\r\n{{name}}\r\n"
+    assert wire(compile_mailing(mailing(raw))).segments[0].endswith(b"\r\n\r\n{{name}}\r\n.\r\n")
+    personal = compile_mailing(replace(mailing(raw), personal=True))
+    assert isinstance(personal.signed((), datetime(2026, 1, 1, tzinfo=UTC)), PersonalContent)
+    without_slots = compile_mailing(replace(mailing(), personal=True))
+    assert isinstance(without_slots.signed((), datetime(2026, 1, 1, tzinfo=UTC)), WireContent)
+
+
+def _selectors(content: object) -> list[str]:
+    assert isinstance(content, WireContent)
+    header = b"".join(content.segments).partition(b"From:")[0].decode()
+    return re.findall(r"[ \t]s=(\w+);", header)
 
 
 async def test_a_mailing_that_many_batches_want_at_once_is_compiled_once() -> None:
