@@ -140,7 +140,6 @@ def _size_bytes(task: asyncio.Task[CompiledMailing | Outcome]) -> int:
 
 def compile_mailing(mailing: MailingContent) -> CompiledMailing:
     """A post with its list's headers, or a forwarded message as it is."""
-    content = with_crlf(mailing.content)
     if mailing.kind is MailingKind.POST and mailing.list_name and mailing.list_domain:
         headers = ListHeaders(
             name=mailing.list_name,
@@ -149,10 +148,12 @@ def compile_mailing(mailing: MailingContent) -> CompiledMailing:
             is_announcement=mailing.posting_policy is PostingPolicy.ANNOUNCEMENT,
         )
         content = compile_post(
-            content,
+            mailing.content,
             headers,
             message_id=f"<{mailing.message_uuid}@{mailing.list_domain}>",
             received_at=mailing.received_at,
         )
+    else:
+        content = with_crlf(mailing.content)
     message = compile_message(content, is_personal=mailing.personal)
     return CompiledMailing(Wire(message), Canonical(message), mailing.return_domain, mailing.verp_enabled)

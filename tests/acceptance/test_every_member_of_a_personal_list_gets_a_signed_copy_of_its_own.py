@@ -1,4 +1,7 @@
-"""A personal list with a key: every copy holds its member's own values, and is verified by another implementation."""
+"""A personal list with a key: every copy holds its member's own values, and is verified by another implementation.
+
+And the same list when it is personal no more: one signed copy for all, to the byte what was posted.
+"""
 
 from __future__ import annotations
 
@@ -61,6 +64,18 @@ def test_every_copy_is_its_members_own_and_verifies(
         number = int(copy.recipient.partition("@")[0].removeprefix("member-"))
         _assert_is_the_members_own(copy.content, number)
         _assert_verifies(copy.content, records)
+    assert len({copy.sender for copy in cluster.sink.copies}) == MEMBERS, "a return path each"
+
+    change = {"personal": False, "verp_enabled": False}
+    assert cluster.api.request("PATCH", f"/lists/{news}", json=change).status_code == 200
+    cluster.sink.forget()
+    cluster.wait_until_finished(cluster.post_bytes(news, POST.replace(b"<1@", b"<2@")), 60)
+
+    copies = cluster.sink.copies
+    assert len(copies) == MEMBERS
+    assert {copy.content.partition(b"\r\n\r\n")[2] for copy in copies} == {POST.partition(b"\r\n\r\n")[2]}
+    assert len({copy.sender for copy in copies}) == 1, "one return path for all"
+    _assert_verifies(copies[0].content, records)
 
 
 def _assert_is_the_members_own(content: bytes, number: int) -> None:

@@ -330,6 +330,28 @@ async def test_no_smuggling_sequence_ends_the_content_early(sequence: bytes) -> 
 
 
 @LOOPS
+@pytest.mark.parametrize("large", [b"", BIG[:-3]])
+async def test_content_in_pieces_arrives_in_order(loop: str, large: bytes) -> None:
+    pieces = (b"DKIM-Signature: x\r\n", b"Subject: ", b"Ann\r\n\r\n", large, b"one\r\n", b"two\r\n", b".\r\n")
+
+    async def script(peer: Dialogue) -> None:
+        await peer.greet(*EXTENSIONS)
+        await peer.take_envelope()
+        await peer.take_content()
+        await peer.say(b"250 queued\r\n")
+        await peer.until_closed()
+
+    async def scenario() -> None:
+        async with scripted_peer(script) as peer:
+            outcome = await send(await connected(peer.port, Timeouts()), *pieces)
+            assert outcome.kind is OutcomeKind.DELIVERED
+            assert peer.dialogues[0].contents == [b"".join(pieces)]
+            assert f"SIZE={sum(map(len, pieces)) - 3}".encode() in peer.dialogues[0].commands[1]
+
+    await on_loop(loop, scenario)
+
+
+@LOOPS
 async def test_a_big_content_arrives_whole_at_a_slow_reader(loop: str) -> None:
     async def script(peer: Dialogue) -> None:
         await peer.greet(*EXTENSIONS)

@@ -36,8 +36,7 @@ async def connected(port: int, timeouts: Timeouts = SHORT) -> Connection:
 
 async def send(
     connection: Connection,
-    content: bytes = CONTENT,
-    *,
+    *content: bytes,
     return_path: str = "b+abc@list.test",
     recipient: str = "member@peer.test",
     has_8bit: bool = False,
@@ -47,7 +46,7 @@ async def send(
     return await connection.send(
         return_path,
         recipient,
-        (content,),
+        content or (CONTENT,),
         has_8bit=has_8bit,
         needs_smtputf8=needs_smtputf8,
         may_start_content=may_start_content,
