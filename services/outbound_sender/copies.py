@@ -30,8 +30,8 @@ class WireContent:
     has_8bit: bool
     #: The domain of the return paths.
     return_domain: str
-    #: Each delivery has a return path of its own.
-    verp_enabled: bool = True
+    #: One return path for all recipients, who may then share a transaction; `None`: each has one of its own.
+    shared_return_path: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +42,16 @@ class PersonalContent:
     canonical: Canonical
     signers: tuple[Signer, ...]
     return_domain: str
-    verp_enabled: bool
 
     def copy(self, recipient: Recipient) -> WireContent:
-        """The recipient's own copy, signed."""
+        """The recipient's own copy, signed; it has a return path of its own, since nobody can share its transaction."""
         fillings = self.wire.fill(_values(recipient))
         signatures: list[bytes] = []
         if self.signers:
             digests = self.canonical.digests(fillings)
             signatures = [signer.field(digests) for signer in self.signers]
         segments = (*signatures, *self.wire.segments(fillings))
-        return WireContent(segments, self.wire.has_8bit, self.return_domain, self.verp_enabled)
+        return WireContent(segments, self.wire.has_8bit, self.return_domain)
 
 
 def _values(recipient: Recipient) -> Mapping[str, str]:

@@ -19,7 +19,7 @@ from services.outbound_sender.taking import Taker
 from shared.core.address import Address
 from shared.core.delivery import Outcome, OutcomeKind
 from shared.core.retry import retry_after_seconds
-from shared.core.verp import mailing_return_path_local, return_path_local
+from shared.core.verp import return_path_local
 from shared.store.deliveries import Report
 
 _transaction_seconds = Histogram(
@@ -232,7 +232,8 @@ class Pipeline:
             return not was_stopped
 
         outcome = await kept.connection.send(
-            self._return_path(job, content),
+            content.shared_return_path
+            or f"{return_path_local(job.recipient.delivery_id, self._secret)}@{content.return_domain}",
             job.address.wire,
             content.segments,
             has_8bit=content.has_8bit,
@@ -248,13 +249,6 @@ class Pipeline:
             # The peer closed a connection that was kept: no word about this recipient, who gets a new connection.
             return outcome, LOST_CONNECTION_SECONDS
         return outcome, retry_after_seconds(job.recipient.attempt, random())  # noqa: S311 - jitter
-
-    def _return_path(self, job: Job, content: WireContent) -> str:
-        if content.verp_enabled:
-            local = return_path_local(job.recipient.delivery_id, self._secret)
-        else:
-            local = mailing_return_path_local(job.held.batch.mailing_id, self._secret)
-        return f"{local}@{content.return_domain}"
 
     async def _end_without_sending(self, job: Job, outcome: Outcome) -> None:
         self._taker.started(job)

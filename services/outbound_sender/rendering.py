@@ -16,6 +16,7 @@ from services.outbound_sender.copies import Copies, PersonalContent, WireContent
 from shared.core.delivery import Outcome, OutcomeKind
 from shared.core.mailing import MailingKind
 from shared.core.membership import PostingPolicy
+from shared.core.verp import mailing_return_path_local
 from shared.mail.dkim import Canonical, Signer, SigningKey
 from shared.mail.lines import with_crlf
 from shared.mail.segments import Wire, compile_message
@@ -38,16 +39,17 @@ class CompiledMailing:
     wire: Wire
     canonical: Canonical
     return_domain: str
-    verp_enabled: bool
+    #: `None`: each delivery has one of its own.
+    shared_return_path: str | None
 
     def signed(self, keys: Sequence[SigningKey], signed_at: datetime) -> WireContent | PersonalContent:
         """What all recipients get, or what makes each one's copy, with signatures by these keys."""
         signers = tuple(Signer(key, self.canonical, signed_at) for key in keys)
         if self.wire.has_slots:
-            return PersonalContent(self.wire, self.canonical, signers, self.return_domain, self.verp_enabled)
+            return PersonalContent(self.wire, self.canonical, signers, self.return_domain)
         digests = self.canonical.digests()
         segments = (*(signer.field(digests) for signer in signers), *self.wire.segments())
-        return WireContent(segments, self.wire.has_8bit, self.return_domain, self.verp_enabled)
+        return WireContent(segments, self.wire.has_8bit, self.return_domain, self.shared_return_path)
 
 
 @dataclass(slots=True)
@@ -66,10 +68,13 @@ class Renderer:
         self,
         load: Callable[[int], Awaitable[MailingContent]],
         keys: Callable[[str], Awaitable[tuple[SigningKey, ...]]],
+        *,
+        secret: bytes,
     ) -> None:
-        """`keys` gives those in force for a domain, the same objects until they change."""
+        """`keys` gives those in force for a domain, the same objects until they change; `secret` makes return paths."""
         self._load = load
         self._keys = keys
+        self._secret = secret
         self._kept: OrderedDict[int, _Kept] = OrderedDict()
         self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="signing")
 
@@ -112,7 +117,8 @@ class Renderer:
     async def _compile(self, mailing_id: int) -> CompiledMailing | Outcome:
         mailing = await self._load(mailing_id)
         try:
-            return await asyncio.to_thread(compile_mailing, mailing)
+            shared = None if mailing.verp_enabled else mailing_return_path_local(mailing_id, self._secret)
+            return await asyncio.to_thread(compile_mailing, mailing, shared)
         except UnreadablePost as error:
             return Outcome(OutcomeKind.REFUSED, f"5.6.0 {error}")
         except Exception as error:  # noqa: BLE001
@@ -138,8 +144,9 @@ def _size_bytes(task: asyncio.Task[CompiledMailing | Outcome]) -> int:
     return compiled.wire.size_bytes if isinstance(compiled, CompiledMailing) else 0
 
 
-def compile_mailing(mailing: MailingContent) -> CompiledMailing:
-    """A post with its list's headers, or a forwarded message as it is."""
+def compile_mailing(mailing: MailingContent, return_path_local: str | None = None) -> CompiledMailing:
+    """A post with its list's headers, or a forwarded message as it is; with the local part of the one return path of
+    all its recipients, if they have one."""
     if mailing.kind is MailingKind.POST and mailing.list_name and mailing.list_domain:
         headers = ListHeaders(
             name=mailing.list_name,
@@ -156,4 +163,5 @@ def compile_mailing(mailing: MailingContent) -> CompiledMailing:
     else:
         content = with_crlf(mailing.content)
     message = compile_message(content, is_personal=mailing.personal)
-    return CompiledMailing(Wire(message), Canonical(message), mailing.return_domain, mailing.verp_enabled)
+    shared = None if return_path_local is None else f"{return_path_local}@{mailing.return_domain}"
+    return CompiledMailing(Wire(message), Canonical(message), mailing.return_domain, shared)

@@ -59,7 +59,8 @@ def build(settings: OutboundSettings) -> Process:
         async with database.raw() as connection:
             return await dkim_keys.active(connection, domain)
 
-    renderer = Renderer(load, KeyRing(active_keys, settings.secret.encode()).keys)
+    secret = settings.secret.encode()
+    renderer = Renderer(load, KeyRing(active_keys, secret).keys, secret=secret)
 
     async def cancel_elsewhere(to_cancel: Mapping[int, tuple[int, ...]]) -> None:
         for batch_id, delivery_ids in to_cancel.items():
@@ -100,7 +101,7 @@ def build(settings: OutboundSettings) -> Process:
         NextHop(_route(settings), hostname=settings.hostname),
         recorder.record,
         destination=_destination(settings),
-        secret=settings.secret.encode(),
+        secret=secret,
         may_send=node.may_send,
         is_lease_fresh=lambda: keeper.is_fresh,
     )

@@ -65,7 +65,7 @@ class Node:
         self.taker = Taker(
             database,
             self.publisher,
-            Renderer(self._load, self._keys),
+            Renderer(self._load, self._keys, secret=b"sixteen octets or more"),
             self.backlog,
             lease=lambda: self.lease,
             capacity_per_second=lambda: self.capacity,

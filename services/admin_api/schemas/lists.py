@@ -33,7 +33,7 @@ class NewList(Body):
     a link, a value is `{{url:name}}`. Off, a post's body goes out unchanged to the byte."""
     verp_enabled: bool = True
     """Whether each delivery has a return path of its own, so that every bounce names its member for sure. Off, a
-    mailing has one return path, and many recipients may share a transaction."""
+    mailing whose copies are all the same has one return path, and many recipients may share a transaction."""
 
 
 class ListChange(Body):

@@ -17,12 +17,15 @@ from shared.core.delivery import Outcome, OutcomeKind
 from shared.core.dkim import DkimAlgorithm
 from shared.core.mailing import MailingKind
 from shared.core.membership import PostingPolicy
+from shared.core.verp import mailing_of
 from shared.mail.dkim import SigningKey
 from shared.mail.dkim_keys import make_key
+from shared.store.batches import Recipient
 from shared.store.contents import MailingContent
 from shared.store.engine import StoreUnavailable
 from shared.store.sealing import CannotBeOpened
 
+SECRET = b"sixteen octets or more"
 POST = b"From: ann@example.com\r\nSubject: Hello\r\n\r\nHello.\r\n.\r\nBye.\r\n"
 
 
@@ -50,13 +53,14 @@ class Loader:
         self.content = content
         self.loaded: list[int] = []
         self.failures: list[Exception] = []
+        self.changes: dict[str, bool] = {}
 
     async def __call__(self, mailing_id: int) -> MailingContent:
         self.loaded.append(mailing_id)
         await asyncio.sleep(0)
         if self.failures:
             raise self.failures.pop()
-        return mailing(self.content)
+        return replace(mailing(self.content), **self.changes)  # type: ignore[arg-type]
 
 
 async def no_keys(_domain: str) -> tuple[SigningKey, ...]:
@@ -101,7 +105,7 @@ async def test_a_signed_mailing_is_signed_once_and_again_when_the_keys_change() 
         return tuple(in_force)
 
     loader = Loader()
-    renderer = Renderer(loader, find)
+    renderer = Renderer(loader, find, secret=SECRET)
     contents = await asyncio.gather(*(renderer.content(1) for _ in range(5)))
     assert len({id(content) for content in contents}) == 1
     assert _selectors(contents[0]) == ["one"]
@@ -118,11 +122,29 @@ async def test_mail_that_cannot_be_signed_waits_and_goes_out_when_it_can() -> No
             raise failures.pop()
         return ()
 
-    renderer = Renderer(Loader(), find)
+    renderer = Renderer(Loader(), find, secret=SECRET)
     outcome = await renderer.content(1)
     assert isinstance(outcome, Outcome)
     assert outcome.kind is OutcomeKind.DEFERRED
     assert isinstance(await renderer.content(1), WireContent)
+
+
+async def test_a_mailing_without_verp_has_one_return_path_and_a_personal_copy_its_own() -> None:
+    loader = Loader()
+    assert _shared(await Renderer(loader, no_keys, secret=SECRET).content(1)) is None
+    loader.changes = {"verp_enabled": False}
+    local, _, domain = str(_shared(await Renderer(loader, no_keys, secret=SECRET).content(1))).partition("@")
+    assert (mailing_of(local, SECRET), domain) == (1, "lists.example.org")
+    loader.changes = {"verp_enabled": False, "personal": True}
+    loader.content = b"From: ann@example.com\r\n\r\n{{email}}\r\n"
+    personal = await Renderer(loader, no_keys, secret=SECRET).content(1)
+    assert isinstance(personal, PersonalContent)
+    assert personal.copy(Recipient(1, 1, 1, "ann@example.com")).shared_return_path is None
+
+
+def _shared(content: object) -> str | None:
+    assert isinstance(content, WireContent)
+    return content.shared_return_path
 
 
 def test_only_a_personal_mailing_has_slots() -> None:
@@ -142,7 +164,7 @@ def _selectors(content: object) -> list[str]:
 
 async def test_a_mailing_that_many_batches_want_at_once_is_compiled_once() -> None:
     loader = Loader()
-    renderer = Renderer(loader, no_keys)
+    renderer = Renderer(loader, no_keys, secret=SECRET)
     contents = await asyncio.gather(*(renderer.content(1) for _ in range(20)))
     assert loader.loaded == [1]
     assert len({id(content) for content in contents}) == 1
@@ -151,14 +173,14 @@ async def test_a_mailing_that_many_batches_want_at_once_is_compiled_once() -> No
 async def test_a_failure_to_load_is_raised_and_not_kept() -> None:
     loader = Loader()
     loader.failures = [StoreUnavailable("down")]
-    renderer = Renderer(loader, no_keys)
+    renderer = Renderer(loader, no_keys, secret=SECRET)
     with pytest.raises(StoreUnavailable):
         await renderer.content(1)
     assert isinstance(await renderer.content(1), WireContent)
 
 
 async def test_one_who_gives_up_waiting_does_not_spoil_it_for_the_others() -> None:
-    renderer = Renderer(Loader(), no_keys)
+    renderer = Renderer(Loader(), no_keys, secret=SECRET)
     impatient = asyncio.create_task(renderer.content(1))
     patient = asyncio.create_task(renderer.content(1))
     await asyncio.sleep(0)
@@ -169,7 +191,7 @@ async def test_one_who_gives_up_waiting_does_not_spoil_it_for_the_others() -> No
 async def test_the_latest_used_are_kept_within_the_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rendering, "CACHE_BYTES", 25_000)
     loader = Loader(POST + b"x" * 10_000)
-    renderer = Renderer(loader, no_keys)
+    renderer = Renderer(loader, no_keys, secret=SECRET)
     for mailing_id in (1, 2, 1, 3, 1, 2):
         await renderer.content(mailing_id)
     assert loader.loaded == [1, 2, 3, 2]
@@ -178,18 +200,18 @@ async def test_the_latest_used_are_kept_within_the_bounds(monkeypatch: pytest.Mo
 async def test_a_mailing_larger_than_the_bound_is_kept_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rendering, "CACHE_BYTES", 1000)
     loader = Loader(POST + b"x" * 10_000)
-    renderer = Renderer(loader, no_keys)
+    renderer = Renderer(loader, no_keys, secret=SECRET)
     for _ in range(3):
         await renderer.content(1)
     assert loader.loaded == [1]
 
 
 async def test_a_fault_of_ours_is_everybodys_deferral(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_mailing: MailingContent) -> CompiledMailing:
+    def fail(_mailing: MailingContent, _return_path_local: str | None) -> CompiledMailing:
         raise RecursionError("too deep")
 
     monkeypatch.setattr(rendering, "compile_mailing", fail)
-    outcome = await Renderer(Loader(), no_keys).content(1)
+    outcome = await Renderer(Loader(), no_keys, secret=SECRET).content(1)
     assert isinstance(outcome, Outcome)
     assert outcome.kind is OutcomeKind.DEFERRED
     assert outcome.because.startswith("4.3.0 ")
