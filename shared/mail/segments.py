@@ -33,6 +33,8 @@ _QUOTED_PRINTABLE_LINE = 76
 _LONG_FOR_A_SPACE = re.compile(rb"^(.{74,})(=20|=09)$", re.MULTILINE)
 #: Pieces up to so much are joined; a larger one is not copied.
 _SMALL_BYTES = 65_536
+#: What a text's new encoding makes wrong.
+_RETYPED_FIELDS = frozenset({"content-type", "content-transfer-encoding", "content-md5", "content-length"})
 #: Each encoding of a part that is read.
 _IDENTITIES = frozenset({"7bit", "8bit", "binary"})
 
@@ -184,11 +186,7 @@ def _utf_8(octets: bytes) -> str | None:
 
 def _retyped(part: TextPart) -> list[bytes]:
     """The part's fields, now saying UTF-8 and quoted-printable."""
-    kept = [
-        _written(field.raw)
-        for field in part.header.fields
-        if field.name not in ("content-type", "content-transfer-encoding")
-    ]
+    kept = [_written(field.raw) for field in part.header.fields if field.name not in _RETYPED_FIELDS]
     old = part.content_type or "text/plain"
     charset = "charset=utf-8"
     content_type = CHARSET.sub(f"; {charset}", old, count=1) if part.charset else f"{old.rstrip('; ')}; {charset}"
