@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from shared.core.membership import DeliveryMode, MemberRole, MemberStatus, PostingPolicy
-from shared.store import lists, members, nodes
+from shared.store import lists, members, node_settings
 from shared.store.engine import Database, fetch_one
 from shared.store.members import NewMember
 
@@ -22,7 +22,7 @@ async def limit_connections(url: str, connections: int) -> None:
     """For every node, as `/api/v1/node-defaults` would."""
     database = Database(url, name="bench")
     async with database.transaction() as session:
-        await nodes.configure(session, nodes.DEFAULTS, {"max_connections": connections})
+        await node_settings.configure(session, node_settings.DEFAULTS, {"max_connections": connections})
     await database.close()
 
 

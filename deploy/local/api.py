@@ -75,6 +75,10 @@ class Api:
     def set_node(self, name: str, **settings: Any) -> Any:
         return _checked(self.request("PATCH", f"/nodes/{name}/settings", json=settings)).json()
 
+    def inherit_node_settings(self, name: str) -> None:
+        """Forgets all that was set for the node."""
+        _checked(self.request("DELETE", f"/nodes/{name}/settings"))
+
     def drain(self, name: str) -> None:
         _checked(self.request("POST", f"/nodes/{name}/drain"))
 

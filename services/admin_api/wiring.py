@@ -12,7 +12,7 @@ from services.admin_api.routes.dkim_keys import KeyRoom, Unanswered
 from services.admin_api.settings import AdminSettings
 from shared.broker.connection import BrokerUnavailable
 from shared.broker.publisher import Publisher
-from shared.contracts.events import NodeSettingsChanged
+from shared.contracts.base import Payload
 from shared.dns.resolver import LookupFailedError, NoSuchDomainError, Resolver
 from shared.runtime.http import HttpServer
 from shared.runtime.lifecycle import Process
@@ -27,14 +27,22 @@ def build(settings: AdminSettings) -> Process:
     publisher = Publisher(settings.amqp_url, name="admin")
     first_token = FirstToken(database, settings.admin_token)
 
-    async def announce(event: NodeSettingsChanged) -> None:
+    async def announce(event: Payload) -> None:
         try:
             await publisher.broadcast(event)
         except BrokerUnavailable as error:
-            _log.warning("change not announced, the nodes will read it", node=event.node_name, because=str(error))
+            _log.warning("change not announced, the nodes will read it", change=repr(event), because=str(error))
 
-    keys = KeyRoom(settings.secret.encode(), partial(_look_up, Resolver(settings.nameserver, keeps_answers=False)))
-    server = HttpServer(application(database, announce, keys), settings.admin_host, settings.admin_port)
+    async def publish(queue: str, payload: Payload) -> bool:
+        try:
+            await publisher.publish(queue, payload)
+        except BrokerUnavailable as error:
+            _log.warning("parked payload not sent again", queue=queue, because=str(error))
+            return False
+        return True
+
+    keys = KeyRoom(settings.secret.encode(), partial(_look_up, Resolver(settings.nameserver, cache_size=0)))
+    server = HttpServer(application(database, announce, publish, keys), settings.admin_host, settings.admin_port)
 
     async def nothing() -> None:
         """The server finishes its requests when its loop ends."""

@@ -30,8 +30,16 @@ class WireContent:
     has_8bit: bool
     #: The domain of the return paths.
     return_domain: str
+    #: A header field is in UTF-8, as a server with SMTPUTF8 expects to be told (RFC 6531 §3.4). Old programs' letters
+    #: of other character sets are no UTF-8, and nothing that any extension is about.
+    has_utf8_header: bool = False
     #: One return path for all recipients, who may then share a transaction; `None`: each has one of its own.
     shared_return_path: str | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """What is written for each transaction."""
+        return sum(map(len, self.segments))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +50,8 @@ class PersonalContent:
     canonical: Canonical
     signers: tuple[Signer, ...]
     return_domain: str
+    has_8bit: bool
+    has_utf8_header: bool
 
     def copy(self, recipient: Recipient) -> WireContent:
         """The recipient's own copy, signed; it has a return path of its own, since nobody can share its transaction."""
@@ -51,7 +61,7 @@ class PersonalContent:
             digests = self.canonical.digests(fillings)
             signatures = [signer.field(digests) for signer in self.signers]
         segments = (*signatures, *self.wire.segments(fillings))
-        return WireContent(segments, self.wire.has_8bit, self.return_domain)
+        return WireContent(segments, self.has_8bit, self.return_domain, self.has_utf8_header)
 
 
 def _values(recipient: Recipient) -> Mapping[str, str]:

@@ -18,10 +18,12 @@ from shared.core.mailing import MailingKind
 from shared.core.membership import PostingPolicy
 from shared.core.verp import mailing_return_path_local
 from shared.mail.dkim import Canonical, Signer, SigningKey
+from shared.mail.headers import has_utf8_header
 from shared.mail.lines import with_crlf
 from shared.mail.segments import Wire, compile_message
+from shared.mail.seven_bit import NotConvertible, to_seven_bit
 from shared.mail.template import ListHeaders, UnreadablePost, compile_post
-from shared.store.batches import ClaimedBatch
+from shared.store.batches import ClaimedBatch, Recipient
 from shared.store.contents import MailingContent
 from shared.store.sealing import CannotBeOpened
 
@@ -39,6 +41,8 @@ class CompiledMailing:
     wire: Wire
     canonical: Canonical
     return_domain: str
+    has_8bit: bool
+    has_utf8_header: bool
     #: `None`: each delivery has one of its own.
     shared_return_path: str | None
 
@@ -46,10 +50,12 @@ class CompiledMailing:
         """What all recipients get, or what makes each one's copy, with signatures by these keys."""
         signers = tuple(Signer(key, self.canonical, signed_at) for key in keys)
         if self.wire.has_slots:
-            return PersonalContent(self.wire, self.canonical, signers, self.return_domain)
+            return PersonalContent(
+                self.wire, self.canonical, signers, self.return_domain, self.has_8bit, self.has_utf8_header
+            )
         digests = self.canonical.digests()
         segments = (*(signer.field(digests) for signer in signers), *self.wire.segments())
-        return WireContent(segments, self.wire.has_8bit, self.return_domain, self.shared_return_path)
+        return WireContent(segments, self.has_8bit, self.return_domain, self.has_utf8_header, self.shared_return_path)
 
 
 @dataclass(slots=True)
@@ -75,7 +81,8 @@ class Renderer:
         self._load = load
         self._keys = keys
         self._secret = secret
-        self._kept: OrderedDict[int, _Kept] = OrderedDict()
+        #: By mailing, and whether in seven bits.
+        self._kept: OrderedDict[tuple[int, bool], _Kept] = OrderedDict()
         self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="signing")
 
     async def for_batch(self, batch: ClaimedBatch) -> WireContent | Copies | Outcome:
@@ -83,16 +90,28 @@ class Renderer:
         content = await self.content(batch.mailing_id)
         return Copies(content, batch.recipients, self._pool) if isinstance(content, PersonalContent) else content
 
-    async def content(self, mailing_id: int) -> WireContent | PersonalContent | Outcome:
-        """The mailing's content, or what it comes to for everybody when there is none."""
-        kept = self._kept.get(mailing_id)
+    async def in_seven_bits(self, mailing_id: int, recipient: Recipient) -> WireContent | Outcome:
+        """What a server without 8BITMIME is sent for the recipient; raises what `content` raises."""
+        content = await self.content(mailing_id, seven_bit=True)
+        if not isinstance(content, PersonalContent):
+            return content
+        return await Copies(content, [recipient], self._pool).of(recipient)
+
+    async def content(self, mailing_id: int, *, seven_bit: bool = False) -> WireContent | PersonalContent | Outcome:
+        """The mailing's content, or what it comes to for everybody when there is none; raises what `load` and `keys`
+        raise.
+
+        With `seven_bit` as a server without 8BITMIME takes it.
+        """
+        key = mailing_id, seven_bit
+        kept = self._kept.get(key)
         if kept is None:
-            kept = self._kept[mailing_id] = _Kept(asyncio.create_task(self._compile(mailing_id)))
-        self._kept.move_to_end(mailing_id)
+            kept = self._kept[key] = _Kept(asyncio.create_task(self._compile(mailing_id, seven_bit)))
+        self._kept.move_to_end(key)
         try:
             compiled = await asyncio.shield(kept.compiled)
         except Exception:
-            self._kept.pop(mailing_id, None)
+            self._kept.pop(key, None)
             raise
         finally:
             self._shrink()
@@ -114,20 +133,22 @@ class Renderer:
             _log.exception("message not signed", domain=compiled.return_domain)
             return Outcome(OutcomeKind.DEFERRED, f"4.7.0 the message could not be signed: {type(error).__name__}")
 
-    async def _compile(self, mailing_id: int) -> CompiledMailing | Outcome:
+    async def _compile(self, mailing_id: int, seven_bit: bool) -> CompiledMailing | Outcome:
         mailing = await self._load(mailing_id)
         try:
             shared = None if mailing.verp_enabled else mailing_return_path_local(mailing_id, self._secret)
-            return await asyncio.to_thread(compile_mailing, mailing, shared)
+            return await asyncio.to_thread(compile_mailing, mailing, shared, seven_bit=seven_bit)
         except UnreadablePost as error:
             return Outcome(OutcomeKind.REFUSED, f"5.6.0 {error}")
+        except NotConvertible as error:
+            return Outcome(OutcomeKind.REFUSED, f"5.6.3 the remote takes 7 bits only (no 8BITMIME): {error}")
         except Exception as error:  # noqa: BLE001
             # A fault of ours. As an outcome it is seen and tried again; raised, it would come back with every claim.
             _log.exception("message not compiled", mailing=mailing_id)
             return Outcome(OutcomeKind.DEFERRED, f"4.3.0 the message could not be compiled: {type(error).__name__}")
 
     def _shrink(self) -> None:
-        sizes = {mailing_id: _size_bytes(kept.compiled) for mailing_id, kept in self._kept.items()}
+        sizes = {key: _size_bytes(kept.compiled) for key, kept in self._kept.items()}
         while len(sizes) > 1 and (sum(sizes.values()) > CACHE_BYTES or len(sizes) > CACHE_MAILINGS):
             oldest = next(iter(sizes))
             del sizes[oldest], self._kept[oldest]
@@ -144,9 +165,11 @@ def _size_bytes(task: asyncio.Task[CompiledMailing | Outcome]) -> int:
     return compiled.wire.size_bytes if isinstance(compiled, CompiledMailing) else 0
 
 
-def compile_mailing(mailing: MailingContent, return_path_local: str | None = None) -> CompiledMailing:
+def compile_mailing(
+    mailing: MailingContent, return_path_local: str | None = None, *, seven_bit: bool = False
+) -> CompiledMailing:
     """A post with its list's headers, or a forwarded message as it is; with the local part of the one return path of
-    all its recipients, if they have one."""
+    all its recipients, if they have one. With `seven_bit` it is re-encoded, or `NotConvertible`."""
     if mailing.kind is MailingKind.POST and mailing.list_name and mailing.list_domain:
         headers = ListHeaders(
             name=mailing.list_name,
@@ -162,6 +185,15 @@ def compile_mailing(mailing: MailingContent, return_path_local: str | None = Non
         )
     else:
         content = with_crlf(mailing.content)
+    if seven_bit:
+        content = to_seven_bit(content)
     message = compile_message(content, is_personal=mailing.personal)
-    shared = None if return_path_local is None else f"{return_path_local}@{mailing.return_domain}"
-    return CompiledMailing(Wire(message), Canonical(message), mailing.return_domain, shared)
+    wire = Wire(message)
+    return CompiledMailing(
+        wire,
+        Canonical(message),
+        mailing.return_domain,
+        has_8bit=wire.has_8bit and not seven_bit,
+        has_utf8_header=has_utf8_header(b"".join(field for field in message.fields if isinstance(field, bytes))),
+        shared_return_path=None if return_path_local is None else f"{return_path_local}@{mailing.return_domain}",
+    )

@@ -12,6 +12,7 @@ from prometheus_client import Gauge
 
 from services.outbound_sender.backlog import Backlog, HeldBatch, Job
 from services.outbound_sender.rendering import Renderer
+from services.outbound_sender.stop_list import StopList
 from shared.broker.connection import BrokerUnavailable
 from shared.broker.consumer import Received
 from shared.broker.publisher import Publisher
@@ -46,19 +47,23 @@ class Taker:
         publisher: Publisher,
         renderer: Renderer,
         backlog: Backlog,
+        stops: StopList,
         *,
         lease: Callable[[], Lease | None],
         capacity_per_second: Callable[[], float],
+        serves: Callable[[Lane], bool],
         on_room: Callable[[bool], None],
     ) -> None:
         """`lease` is the one that is held, whether or not anything may be sent now: the capacity is 0 when not.
-        `on_room` is told whether the node wants more work."""
+        `serves` says of which lanes recipients are taken. `on_room` is told whether the node wants more work."""
         self._database = database
         self._publisher = publisher
         self._renderer = renderer
         self._backlog = backlog
+        self._stops = stops
         self._lease = lease
         self._capacity_per_second = capacity_per_second
+        self._serves = serves
         self._on_room = on_room
         self._held: dict[int, HeldBatch] = {}
         self._claiming = asyncio.Lock()
@@ -90,14 +95,21 @@ class Taker:
     def room(self, lane: Lane) -> int:
         """How many recipients more the node may claim in the lane: what it starts soon, less what it has."""
         capacity = self._capacity_per_second()
-        if capacity <= 0:
+        if capacity <= 0 or not self._serves(lane):
             return 0
-        return max(1, int(capacity * ROOM_SECONDS[lane])) - self.unstarted
+        soon = max(1, int(capacity * ROOM_SECONDS[lane]))
+        return min(soon - self._startable, max(1, int(capacity * HOLD_SECONDS)) - self.unstarted)
+
+    @property
+    def _startable(self) -> int:
+        """What is not started and waits for no host: those that do shall not keep others' mail away."""
+        return self.unstarted - self._backlog.set_aside_count
 
     def look_for_room(self) -> None:
         """Take work while less than half of what can soon be started is there; then batches are claimed whole."""
         capacity = self._capacity_per_second()
-        self._on_room(capacity > 0 and self.unstarted <= capacity * ROOM_SECONDS[Lane.POSTS] / 2)
+        has_little = self._startable <= capacity * ROOM_SECONDS[Lane.POSTS] / 2
+        self._on_room(capacity > 0 and has_little and self.unstarted < max(1, capacity * HOLD_SECONDS))
 
     async def take(self, received: Received[SendBatch], lane: Lane) -> None:
         """Claim the batch and let the slots have its recipients, or let another node have it."""
@@ -137,6 +149,7 @@ class Taker:
             return
         addresses = [Address.parse(recipient.address) for recipient in claimed.recipients]
         ids = {recipient.delivery_id for recipient in claimed.recipients}
+        self._stops.claimed(ids, addresses)
         held = HeldBatch(
             claimed,
             content,
@@ -174,12 +187,9 @@ class Taker:
         if not job.held.open:
             self._held.pop(job.held.id, None)
 
-    def cancel(self, batch_id: int, delivery_ids: Sequence[int]) -> None:
-        """An earlier holder did deliver these: those not started are not sent again."""
-        cancelled = set(delivery_ids)
-        self.hand_back(
-            self._backlog.remove(lambda job: job.held.id == batch_id and job.recipient.delivery_id in cancelled)
-        )
+    def hand_back_stopped(self) -> None:
+        """Let go of what must not start any more."""
+        self.hand_back(self._backlog.remove(self._stops.covers))
 
     def hand_back(self, jobs: Sequence[Job]) -> None:
         """Let others have jobs that are in no slot and not started."""
@@ -192,6 +202,10 @@ class Taker:
     def hand_back_all(self) -> None:
         """Let others have everything that waits."""
         self.hand_back(self._backlog.remove(lambda _job: True))
+
+    def hand_back_unserved(self) -> None:
+        """Others have what waits in the lanes that this node does not serve any more."""
+        self.hand_back(self._backlog.remove(lambda job: not self._serves(job.held.batch.lane)))
 
     def forget_all(self) -> None:
         """The lease is gone, and with it every claim: what was not started is not ours any more."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from services.scheduler.release import Releaser
 from services.scheduler.settings import SchedulerSettings
+from services.scheduler.stopping import Stopper
 from services.scheduler.sweep import Sweep
 from services.scheduler.takeover import Takeover
 from services.scheduler.tasks.expansion import Expand
@@ -25,6 +26,8 @@ from shared.store.nodes import Vitals
 
 #: Payloads that one scheduler handles at once, a queue.
 PREFETCH = 2
+#: A dead payload that could not be kept has nowhere else to go: it is tried again after so long.
+PUT_BACK_AFTER_SECONDS = 30.0
 
 
 def build(settings: SchedulerSettings) -> Process:
@@ -66,6 +69,7 @@ def build(settings: SchedulerSettings) -> Process:
         publisher,
         operator_address=settings.operator_address,
         publish_within_seconds=settings.publish_within_seconds,
+        give_up_after_seconds=settings.give_up_after_seconds,
     )
     expand = Expand(
         database,
@@ -85,7 +89,14 @@ def build(settings: SchedulerSettings) -> Process:
         )
         for queue in TaskQueue
     ]
-    parking = Consumer(settings.amqp_url, PARKED_QUEUE, read_dead, handled_by(Park(database)), name=name)
+    parking = Consumer(
+        settings.amqp_url,
+        PARKED_QUEUE,
+        read_dead,
+        handled_by(Park(database)),
+        name=name,
+        put_back_after_seconds=PUT_BACK_AFTER_SECONDS,
+    )
     all_consumers: list[Consumer[Any]] = [*consumers, parking]
 
     async def drain() -> None:
@@ -107,6 +118,7 @@ def build(settings: SchedulerSettings) -> Process:
             takeover.run,
             releaser.run,
             sweep.run,
+            Stopper(database).run,
             *(consumer.run for consumer in all_consumers),
         ],
         drain=drain,

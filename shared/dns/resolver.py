@@ -34,14 +34,14 @@ class Resolver:
     """Asks one resolver, or the system's; `lifetime_seconds` bounds a question with all its retries."""
 
     def __init__(
-        self, nameserver: tuple[str, int] | None = None, *, lifetime_seconds: float = 10, keeps_answers: bool = True
+        self, nameserver: tuple[str, int] | None = None, *, lifetime_seconds: float = 10, cache_size: int = CACHE_SIZE
     ) -> None:
-        """`keeps_answers` is for many questions; who waits for a record to appear asks each time."""
+        """Who waits for a record to appear sets `cache_size` to 0, and asks each time."""
         self._resolver = dns.asyncresolver.Resolver(configure=nameserver is None)
         if nameserver is not None:
             self._resolver.nameservers = [dns.nameserver.Do53Nameserver(*nameserver)]
-        if keeps_answers:
-            self._resolver.cache = dns.resolver.LRUCache(CACHE_SIZE)
+        if cache_size:
+            self._resolver.cache = dns.resolver.LRUCache(cache_size)
         self._resolver.lifetime = lifetime_seconds
 
     async def mx(self, domain: str) -> tuple[MxRecord, ...]:

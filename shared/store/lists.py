@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Column, UniqueConstraint
+from sqlalchemy import ARRAY, Column, Float, UniqueConstraint
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Field, SQLModel, col, select
 
@@ -32,6 +32,9 @@ class MailingList(SQLModel, table=True):
     personal: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     #: Each delivery has a return path of its own; off, a mailing has one, and transactions may have many recipients.
     verp_enabled: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
+    #: Waits between the attempts at a deferred delivery, and the age at which one is given up; `None` is as everywhere.
+    retry_schedule_seconds: list[float] | None = Field(default=None, sa_column=Column(ARRAY(Float)))
+    give_up_after_seconds: float | None = Field(default=None, sa_column=Column(Float))
     created_at: datetime = moment_field(set_now=True)
 
     @property
@@ -57,6 +60,8 @@ async def add(
     posting_policy: PostingPolicy,
     personal: bool = False,
     verp_enabled: bool = True,
+    retry_schedule_seconds: list[float] | None = None,
+    give_up_after_seconds: float | None = None,
 ) -> MailingList | None:
     """The new list `name@domain`, both as the table wants them; `None` when there is one already."""
     values = {
@@ -67,6 +72,8 @@ async def add(
         "posting_policy": posting_policy,
         "personal": personal,
         "verp_enabled": verp_enabled,
+        "retry_schedule_seconds": retry_schedule_seconds,
+        "give_up_after_seconds": give_up_after_seconds,
     }
     statement = insert(MailingList).values(values).on_conflict_do_nothing().returning(MailingList)
     return (await session.exec(statement)).scalar_one_or_none()

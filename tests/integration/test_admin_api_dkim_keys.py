@@ -33,7 +33,7 @@ def records() -> dict[tuple[str, str], list[str] | str]:
 @pytest.fixture
 async def api(database_url: str, records: dict[tuple[str, str], list[str] | str]) -> AsyncIterator[AdminClient]:
     async with dns_server(records) as server:
-        resolver = Resolver(("127.0.0.1", server.port), lifetime_seconds=1, keeps_answers=False)
+        resolver = Resolver(("127.0.0.1", server.port), lifetime_seconds=1, cache_size=0)
 
         async def look_up(name: str) -> Any:
             return await _look_up(resolver, name)

@@ -216,7 +216,7 @@ async def test_a_stale_lease_sends_no_byte_of_the_content() -> None:
     async with scripted_peer(takes_two) as peer:
         connection = await connected(peer.port)
         outcome = await send(connection, may_start_content=lambda: False)
-        assert (outcome.kind, outcome.because) == (OutcomeKind.DEFERRED, "lease stale")
+        assert (outcome.kind, outcome.because) == (OutcomeKind.DEFERRED, "stopped before the content")
         assert not connection.is_usable
         await until(lambda: peer.has_finished)
         assert peer.dialogues[0].commands[-1] == b"DATA"
@@ -246,6 +246,28 @@ async def test_8bit_and_utf8_are_announced_where_they_are_offered() -> None:
         mail, rcpt = peer.dialogues[0].commands[1:3]
         assert mail.endswith(b" BODY=8BITMIME SMTPUTF8")
         assert rcpt == "RCPT TO:<mïra@peer.test>".encode()
+
+
+async def test_a_header_in_utf8_asks_for_smtputf8_where_it_is_offered_and_goes_as_it_is_elsewhere() -> None:
+    for offered, parameters in (
+        (("8BITMIME", "SMTPUTF8"), b" BODY=8BITMIME SMTPUTF8"),
+        (("8BITMIME",), b" BODY=8BITMIME"),
+        (("PIPELINING",), b""),
+    ):
+
+        async def script(peer: Dialogue, extensions: tuple[str, ...] = offered) -> None:
+            await peer.greet(*extensions)
+            await peer.take_envelope()
+            await peer.take_content()
+            await peer.say(b"250 queued\r\n")
+            await peer.until_closed()
+
+        async with scripted_peer(script) as peer:
+            connection = await connected(peer.port)
+            outcome = await send(connection, has_8bit=True, has_utf8_header=True)
+            assert outcome.kind is OutcomeKind.DELIVERED
+            assert peer.dialogues[0].commands[1] == b"MAIL FROM:<b+abc@list.test>" + parameters
+            await connection.quit()
 
 
 async def test_an_address_beyond_ascii_is_refused_where_smtputf8_is_not_offered() -> None:

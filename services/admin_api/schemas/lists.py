@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
 from services.admin_api.schemas.base import Answer, Body, Moment, OneLine, may_be_absent
 from shared.core.membership import PostingPolicy
 
 DisplayName = Annotated[OneLine, StringConstraints(max_length=200)]
 Description = Annotated[OneLine, StringConstraints(max_length=1000)]
+
+
+#: Seconds between attempts: none sooner than a second, none later than 30 days.
+RetrySchedule = Annotated[list[Annotated[float, Field(ge=1, le=2_592_000)]], Field(min_length=1, max_length=50)]
+GiveUpAfter = Annotated[float, Field(ge=1, le=2_592_000)]
 
 
 class NewList(Body):
@@ -34,6 +39,12 @@ class NewList(Body):
     verp_enabled: bool = True
     """Whether each delivery has a return path of its own, so that every bounce names its member for sure. Off, a
     mailing whose copies are all the same has one return path, and many recipients may share a transaction."""
+    retry_schedule_seconds: RetrySchedule | None = None
+    """Waits between the attempts at a deferred delivery, in seconds: at most 50, each 1 to 2,592,000 (30 days). The
+    last holds for all that follow. Null or absent: 5, 15 and 30 minutes, 1 and 2 hours, then every 4 hours."""
+    give_up_after_seconds: GiveUpAfter | None = None
+    """Age at which the deliveries of a mailing are given up: 1 to 2,592,000 seconds (30 days). Null or absent: as the
+    schedulers are set, 5 days. In force for the mailings made from then on."""
 
 
 class ListChange(Body):
@@ -49,6 +60,12 @@ class ListChange(Body):
     """Whether posts may hold merge fields; from the next post on."""
     verp_enabled: bool = may_be_absent()
     """Whether each delivery has a return path of its own; from the next post on."""
+    retry_schedule_seconds: RetrySchedule | None = may_be_absent()
+    """Waits between the attempts at a deferred delivery, in seconds: at most 50, each 1 to 2,592,000 (30 days). The
+    last holds for all that follow. In force for batches taken from then on. Null is as everywhere."""
+    give_up_after_seconds: GiveUpAfter | None = may_be_absent()
+    """Age at which a mailing's deliveries are given up: 1 to 2,592,000 seconds (30 days). In force for mailings made
+    from then on. Null is as everywhere."""
 
 
 class ListAnswer(Answer):
@@ -70,5 +87,9 @@ class ListAnswer(Answer):
     """Whether posts may hold merge fields."""
     verp_enabled: bool
     """Whether each delivery has a return path of its own."""
+    retry_schedule_seconds: list[float] | None
+    """Waits between the attempts at a deferred delivery, in seconds; null is as everywhere."""
+    give_up_after_seconds: float | None
+    """Age in seconds at which the deliveries of a mailing are given up; null is as everywhere."""
     created_at: Moment
     """When the list was made."""

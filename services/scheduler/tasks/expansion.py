@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import structlog
 
 from shared.contracts.commands import ExpandMailing
-from shared.store import mailings
+from shared.store import expansion
 from shared.store.engine import Database
-from shared.store.mailings import ExpandedPage
+from shared.store.expansion import ExpandedPage
 from shared.store.patience import until_available
 
 _log = structlog.get_logger(__name__)
@@ -40,7 +40,7 @@ class Expand:
 
     async def _page(self, mailing_id: int) -> ExpandedPage | None:
         async with self.database.raw_transaction() as connection:
-            return await mailings.expand_page(
+            return await expansion.expand_page(
                 connection,
                 mailing_id,
                 page_size=self.page_size,

@@ -28,7 +28,7 @@ def content(raw: bytes = RAW) -> PersonalContent:
     canonical = Canonical(message)
     key = make_key("lists.test", "e", DkimAlgorithm.ED25519_SHA256)
     signers = (Signer(key, canonical, datetime.now(UTC)),)
-    return PersonalContent(Wire(message), canonical, signers, "lists.test")
+    return PersonalContent(Wire(message), canonical, signers, "lists.test", has_8bit=False, has_utf8_header=False)
 
 
 def recipient(number: int, fields: object = None) -> Recipient:
@@ -83,7 +83,7 @@ async def test_only_the_next_chunk_is_made_ahead_and_never_on_the_event_loop(poo
             return WireContent((b"\r\n.\r\n",), has_8bit=False, return_domain="lists.test")
 
     base = content()
-    counting = Counting(base.wire, base.canonical, base.signers, "lists.test")
+    counting = Counting(base.wire, base.canonical, base.signers, "lists.test", has_8bit=False, has_utf8_header=False)
     recipients = [recipient(number) for number in range(10 * CHUNK)]
     copies = Copies(counting, recipients, pool)
     await copies.of(recipients[0])

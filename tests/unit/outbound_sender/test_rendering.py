@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
+import dkim
 import pytest
 
 from services.outbound_sender import rendering
@@ -19,7 +20,7 @@ from shared.core.mailing import MailingKind
 from shared.core.membership import PostingPolicy
 from shared.core.verp import mailing_of
 from shared.mail.dkim import SigningKey
-from shared.mail.dkim_keys import make_key
+from shared.mail.dkim_keys import make_key, record_text
 from shared.store.batches import Recipient
 from shared.store.contents import MailingContent
 from shared.store.engine import StoreUnavailable
@@ -207,7 +208,7 @@ async def test_a_mailing_larger_than_the_bound_is_kept_alone(monkeypatch: pytest
 
 
 async def test_a_fault_of_ours_is_everybodys_deferral(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_mailing: MailingContent, _return_path_local: str | None) -> CompiledMailing:
+    def fail(_mailing: MailingContent, _return_path_local: str | None, *, seven_bit: bool) -> CompiledMailing:
         raise RecursionError("too deep")
 
     monkeypatch.setattr(rendering, "compile_mailing", fail)
@@ -215,3 +216,85 @@ async def test_a_fault_of_ours_is_everybodys_deferral(monkeypatch: pytest.Monkey
     assert isinstance(outcome, Outcome)
     assert outcome.kind is OutcomeKind.DEFERRED
     assert outcome.because.startswith("4.3.0 ")
+
+
+@pytest.mark.parametrize(
+    ("header", "is_utf8"),
+    [(b"Subject: x", False), ("Subject: Grüße".encode(), True), (b"Subject: Gr\xfc\xdfe", False)],
+    ids=["ASCII", "UTF-8", "of old"],
+)
+def test_a_header_in_utf8_is_known(header: bytes, is_utf8: bool) -> None:
+    compiled = compile_mailing(mailing(b"From: ann@example.com\r\n" + header + b"\r\n\r\nGr\xc3\xbc\xc3\x9fe\r\n"))
+    assert compiled.has_utf8_header is is_utf8
+    assert compiled.has_8bit
+
+
+async def test_a_mailing_is_re_encoded_once_for_all_servers_that_take_seven_bits() -> None:
+    loader = Loader(b"From: ann@example.com\r\n\r\nSch\xc3\xb6ne Sachen, die man lesen kann.\r\n")
+    renderer = Renderer(loader, no_keys, secret=SECRET)
+    as_it_is = await renderer.content(1)
+    first, second = await renderer.content(1, seven_bit=True), await renderer.content(1, seven_bit=True)
+    assert isinstance(as_it_is, WireContent)
+    assert isinstance(first, WireContent)
+    assert (as_it_is.has_8bit, first.has_8bit) == (True, False)
+    content = b"".join(first.segments)
+    assert content.isascii()
+    assert b"Sch=C3=B6ne" in content
+    assert first is second
+    assert loader.loaded == [1, 1]
+
+
+async def test_a_mailing_that_cannot_be_re_encoded_is_refused_there() -> None:
+    level = b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n"
+    deep = b"".join(level % (number, number) for number in range(200)) + b"\r\n\xe9\r\n"
+    loader = Loader(b"From: ann@example.com\r\n" + deep)
+    outcome = await Renderer(loader, no_keys, secret=SECRET).content(1, seven_bit=True)
+    assert isinstance(outcome, Outcome)
+    assert outcome.kind is OutcomeKind.REFUSED
+    assert outcome.because.startswith("5.6.3 ")
+
+
+async def test_a_re_encoded_mailing_is_signed_as_it_is_sent() -> None:
+    key = make_key("lists.example.org", "one", DkimAlgorithm.RSA_SHA256)
+
+    async def find(_domain: str) -> tuple[SigningKey, ...]:
+        return (key,)
+
+    raw = "From: ann@example.com\r\nSubject: Grüße\r\n\r\nSchöne Sachen, die man lesen kann.\r\n".encode()
+    renderer = Renderer(Loader(raw), find, secret=SECRET)
+    content = await renderer.in_seven_bits(1, Recipient(1, 1, 1, "ann@example.com"))
+    assert isinstance(content, WireContent)
+    assert (content.has_8bit, content.has_utf8_header) == (False, True)
+    assert _verifies(b"".join(content.segments), key)
+
+
+async def test_a_personal_copy_is_re_encoded_and_signed_for_its_member() -> None:
+    key = make_key("lists.example.org", "one", DkimAlgorithm.ED25519_SHA256)
+
+    async def find(_domain: str) -> tuple[SigningKey, ...]:
+        return (key,)
+
+    raw = (
+        b"From: ann@example.com\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
+        b"--b\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nSch\xc3\xb6n, {{email}}\r\n"
+        b"--b\r\nContent-Type: text/x-other; charset=latin1\r\nContent-Disposition: attachment\r\n\r\n\xe9\r\n--b--\r\n"
+    )
+    loader = Loader(raw)
+    loader.changes = {"personal": True}
+    renderer = Renderer(loader, find, secret=SECRET)
+    personal = await renderer.content(1)
+    assert isinstance(personal, PersonalContent)
+    recipient = Recipient(1, 1, 1, "bob@example.com")
+    assert personal.copy(recipient).has_8bit
+    content = await renderer.in_seven_bits(1, recipient)
+    assert isinstance(content, WireContent)
+    message = b"".join(content.segments)
+    assert message.isascii()
+    assert not content.has_8bit
+    assert b"bob@example.com" in message
+    assert _verifies(message, key)
+
+
+def _verifies(wire_bytes: bytes, key: SigningKey) -> bool:
+    message = wire_bytes.removesuffix(b".\r\n").replace(b"\r\n..", b"\r\n.")
+    return bool(dkim.verify(message, dnsfunc=lambda _name, **_: record_text(key).encode()))
