@@ -14,7 +14,7 @@ from services.outbound_sender.host_places import NO_HOSTS
 from shared.contracts.topology import Lane
 from shared.core.address import Address
 from shared.core.delivery import Outcome
-from shared.store.batches import ClaimedBatch, Recipient
+from shared.store.claims import ClaimedBatch, Recipient
 
 
 @dataclass(slots=True)

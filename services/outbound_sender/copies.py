@@ -13,7 +13,7 @@ import structlog
 from shared.core.delivery import Outcome, OutcomeKind
 from shared.mail.dkim import Canonical, Signer
 from shared.mail.segments import Wire
-from shared.store.batches import Recipient
+from shared.store.claims import Recipient
 
 _log = structlog.get_logger(__name__)
 

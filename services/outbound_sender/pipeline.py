@@ -20,7 +20,7 @@ from shared.core.address import Address
 from shared.core.delivery import Outcome, OutcomeKind
 from shared.core.retry import retry_after_seconds
 from shared.core.verp import return_path_local
-from shared.store.batches import Recipient
+from shared.store.claims import Recipient
 from shared.store.outcomes import Report
 
 _transaction_seconds = Histogram(

@@ -23,7 +23,7 @@ from shared.mail.lines import with_crlf
 from shared.mail.segments import Wire, compile_message
 from shared.mail.seven_bit import NotConvertible, to_seven_bit
 from shared.mail.template import ListHeaders, UnreadablePost, compile_post
-from shared.store.batches import ClaimedBatch, Recipient
+from shared.store.claims import ClaimedBatch, Recipient
 from shared.store.contents import MailingContent
 from shared.store.sealing import CannotBeOpened
 

@@ -19,8 +19,8 @@ from shared.broker.publisher import Publisher
 from shared.contracts.commands import SendBatch
 from shared.contracts.topology import Lane
 from shared.core.address import Address
-from shared.store import batches
-from shared.store.batches import ClaimedBatch
+from shared.store import batches, claims
+from shared.store.claims import ClaimedBatch
 from shared.store.engine import Database, StoreUnavailable
 from shared.store.nodes import Lease
 from shared.store.patience import until_available
@@ -131,7 +131,7 @@ class Taker:
 
         async def claim() -> ClaimedBatch | None:
             async with self._database.raw() as connection:
-                return await batches.claim(
+                return await claims.claim(
                     connection,
                     batch_id,
                     lease=lease.incarnation,

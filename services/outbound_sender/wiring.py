@@ -40,7 +40,7 @@ from shared.runtime.lease import LeaseKeeper
 from shared.runtime.lifecycle import Process
 from shared.runtime.settings import host_and_port
 from shared.store import contents, dkim_keys
-from shared.store.batches import Recipient
+from shared.store.claims import Recipient
 from shared.store.contents import MailingContent
 from shared.store.dkim_keys import ActiveKey
 from shared.store.engine import Database

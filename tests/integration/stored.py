@@ -16,8 +16,8 @@ from shared.core.mailing import MailingKind, TargetKind
 from shared.core.membership import DeliveryMode, MemberRole, MemberStatus
 from shared.core.node import NodeKind
 from shared.core.smtp_reply import Reply
-from shared.store import batches, expansion, mailings, members, messages, nodes, outcomes, release
-from shared.store.batches import ClaimedBatch, Recipient
+from shared.store import batches, claims, expansion, mailings, members, messages, nodes, outcomes, release
+from shared.store.claims import ClaimedBatch, Recipient
 from shared.store.engine import RawConnection
 from shared.store.members import NewMember
 from shared.store.messages import NewMessage, NewTarget
@@ -156,7 +156,7 @@ async def new_lease(connection: RawConnection, name: str | None = None) -> Lease
 async def claim(
     connection: RawConnection, batch_id: int, lease: Lease, *, at_most: int = 1000, token: UUID | None = None
 ) -> ClaimedBatch | None:
-    return await batches.claim(
+    return await claims.claim(
         connection, batch_id, lease=lease.incarnation, node_name=lease.name, token=token or uuid4(), at_most=at_most
     )
 

@@ -10,7 +10,7 @@ from services.outbound_sender.backlog import Backlog, HeldBatch, Job
 from services.outbound_sender.copies import WireContent
 from shared.contracts.topology import Lane
 from shared.core.address import Address
-from shared.store.batches import ClaimedBatch, Recipient
+from shared.store.claims import ClaimedBatch, Recipient
 
 
 def backlog() -> Backlog:

@@ -18,7 +18,7 @@ from shared.core.dkim import DkimAlgorithm
 from shared.mail.dkim import Canonical, Signer
 from shared.mail.dkim_keys import make_key
 from shared.mail.segments import Wire, compile_message
-from shared.store.batches import Recipient
+from shared.store.claims import Recipient
 
 RAW = b"From: ann@example.com\r\nSubject: Hello {{name|friend}}\r\n\r\n{{name|friend}} {{age}} {{is_on}} {{email}}\r\n"
 

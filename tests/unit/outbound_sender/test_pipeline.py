@@ -20,7 +20,7 @@ from shared.core.address import Address
 from shared.core.delivery import Outcome, OutcomeKind
 from shared.core.limits import NodeLimits
 from shared.core.smtp_reply import Reply
-from shared.store.batches import ClaimedBatch, Recipient
+from shared.store.claims import ClaimedBatch, Recipient
 from shared.store.outcomes import Report
 
 DELIVERED, DEFERRED, REFUSED, UNKNOWN = OutcomeKind

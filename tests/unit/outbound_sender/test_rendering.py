@@ -21,7 +21,7 @@ from shared.core.membership import PostingPolicy
 from shared.core.verp import mailing_of
 from shared.mail.dkim import SigningKey
 from shared.mail.dkim_keys import make_key, record_text
-from shared.store.batches import Recipient
+from shared.store.claims import Recipient
 from shared.store.contents import MailingContent
 from shared.store.engine import StoreUnavailable
 from shared.store.sealing import CannotBeOpened

@@ -14,7 +14,7 @@ from services.outbound_sender.copies import WireContent
 from services.outbound_sender.stop_list import StopList
 from shared.contracts.topology import Lane
 from shared.core.address import Address
-from shared.store.batches import ClaimedBatch, Recipient
+from shared.store.claims import ClaimedBatch, Recipient
 from shared.store.stops import Stops
 
 
