@@ -75,6 +75,7 @@ class Listfleet:
             "LISTFLEET_SECRET": secret,
         }
         Cluster(self._logs, self._settings).migrate()
+        asyncio.run(rows.sign_mail(database.url, secret))
 
     def mail(
         self,

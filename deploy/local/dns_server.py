@@ -20,6 +20,11 @@ import dns.rrset
 Records = Mapping[tuple[str, str], list[str] | str]
 
 
+def txt(text: str) -> str:
+    """A TXT record's text in its strings of at most 255 octets."""
+    return " ".join(f'"{text[at : at + 255]}"' for at in range(0, len(text), 255))
+
+
 class DnsServer(asyncio.DatagramProtocol):
     def __init__(self, records: Records, ttl_seconds: int) -> None:
         self._records = records

@@ -19,8 +19,8 @@ from shared.broker.publisher import Publisher
 from shared.contracts.commands import SendBatch
 from shared.contracts.topology import Lane
 from shared.core.address import Address
-from shared.store import batches
-from shared.store.batches import ClaimedBatch
+from shared.store import batches, claims
+from shared.store.claims import ClaimedBatch
 from shared.store.engine import Database, StoreUnavailable
 from shared.store.nodes import Lease
 from shared.store.patience import until_available
@@ -131,7 +131,7 @@ class Taker:
 
         async def claim() -> ClaimedBatch | None:
             async with self._database.raw() as connection:
-                return await batches.claim(
+                return await claims.claim(
                     connection,
                     batch_id,
                     lease=lease.incarnation,
@@ -143,7 +143,7 @@ class Taker:
         return await until_available(claim, doing="claim")
 
     async def _hold(self, claimed: ClaimedBatch, received: Received[SendBatch], lease: Lease) -> None:
-        content = await until_available(lambda: self._renderer.content(claimed.mailing_id), doing="content")
+        content = await until_available(lambda: self._renderer.for_batch(claimed), doing="content")
         if self._lease() != lease:
             await received.acknowledge()  # Taken over while the database was down: the claim is nobody's.
             return

@@ -28,6 +28,10 @@ class MailingList(SQLModel, table=True):
     posting_policy: PostingPolicy = Field(
         default=PostingPolicy.MEMBERS, sa_column=Column(enum_type(PostingPolicy, "posting_policy"), nullable=False)
     )
+    #: Posts may hold merge fields; off, a post's body goes out unchanged.
+    personal: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    #: Each delivery has a return path of its own; off, a mailing has one, and transactions may have many recipients.
+    verp_enabled: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
     #: Waits between the attempts at a deferred delivery, and the age at which one is given up; `None` is as everywhere.
     retry_schedule_seconds: list[float] | None = Field(default=None, sa_column=Column(ARRAY(Float)))
     give_up_after_seconds: float | None = Field(default=None, sa_column=Column(Float))
@@ -54,6 +58,8 @@ async def add(
     display_name: str,
     description: str,
     posting_policy: PostingPolicy,
+    personal: bool = False,
+    verp_enabled: bool = True,
     retry_schedule_seconds: list[float] | None = None,
     give_up_after_seconds: float | None = None,
 ) -> MailingList | None:
@@ -64,6 +70,8 @@ async def add(
         "display_name": display_name,
         "description": description,
         "posting_policy": posting_policy,
+        "personal": personal,
+        "verp_enabled": verp_enabled,
         "retry_schedule_seconds": retry_schedule_seconds,
         "give_up_after_seconds": give_up_after_seconds,
     }

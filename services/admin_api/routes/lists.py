@@ -60,6 +60,8 @@ async def make_list(database: Store, new: NewList, response: Response) -> ListAn
             display_name=new.display_name,
             description=new.description,
             posting_policy=new.posting_policy,
+            personal=new.personal,
+            verp_enabled=new.verp_enabled,
             retry_schedule_seconds=new.retry_schedule_seconds,
             give_up_after_seconds=new.give_up_after_seconds,
         )

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from services.outbound_sender.backlog import Backlog, HeldBatch, Job
-from services.outbound_sender.rendering import WireContent
+from services.outbound_sender.copies import WireContent
 from shared.contracts.topology import Lane
 from shared.core.address import Address
-from shared.store.batches import ClaimedBatch, Recipient
+from shared.store.claims import ClaimedBatch, Recipient
 
 
 def backlog() -> Backlog:
@@ -30,7 +30,7 @@ def held(batch_id: int, lane: Lane, addresses: list[str], acknowledged: list[int
     ids = {recipient.delivery_id for recipient in batch.recipients}
     return HeldBatch(
         batch,
-        WireContent(b"\r\n.\r\n", has_8bit=False, return_domain="example.org"),
+        WireContent((b"\r\n.\r\n",), has_8bit=False, return_domain="example.org"),
         claimed_at_seconds=0,
         on_all_started=lambda: (acknowledged if acknowledged is not None else []).append(batch_id),
         unstarted=set(ids),
