@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import dkim
 import pytest
 
-from tests.acceptance.live_cluster import AUTHOR, LiveCluster
-from tests.fakes.dns_server import DnsServer, Records, dns_server_in_a_thread, txt
+from deploy.local.dns_server import DnsServer, Records, dns_server_in_a_thread, txt
+from deploy.local.live_cluster import AUTHOR, LiveCluster
 
 MEMBERS = 60
 POST = (

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from deploy.local.dns_server import dns_server, txt
 from services.admin_api.routes.dkim_keys import KeyRoom
 from services.admin_api.wiring import _look_up
 from services.outbound_sender import key_ring
@@ -18,7 +19,6 @@ from shared.store import dkim_keys
 from shared.store.dkim_keys import ActiveKey
 from shared.store.sealing import CannotBeOpened
 from tests.fakes.admin_client import AdminClient, admin_client, let_in
-from tests.fakes.dns_server import dns_server, txt
 
 SECRET = b"sixteen octets or more"
 DOMAIN = "example.org"
