@@ -112,8 +112,8 @@ def test_a_tarpit_drips_its_greeting_or_never_answers() -> None:
             first.settimeout(0.2)
             with pytest.raises(TimeoutError):
                 first.recv(1000)
+        began_seconds = time.monotonic()
         with socket.create_connection((LOOPBACK, port), timeout=5) as second:
-            began_seconds = time.monotonic()
             greeting = b""
             while not greeting.endswith(b"\n"):
                 greeting += second.recv(1)
