@@ -39,3 +39,4 @@ async def _cancel_all_others() -> None:
     for task in others:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
+    await asyncio.sleep(0)  # what they closed is closed in the loop's next turn

@@ -72,7 +72,7 @@ def test_slow_recipients_are_answered_late_and_the_others_at_once(sink: Recordin
     took_seconds = {
         copy.recipient: copy.answered_seconds - copy.received_seconds for copy in sink.copies if copy.answered_seconds
     }
-    assert took_seconds["slow@members.test"] >= 0.3
+    assert took_seconds["slow@members.test"] >= 0.29  # the loop counts whole milliseconds
     assert took_seconds["quick@members.test"] < took_seconds["slow@members.test"]
 
 
