@@ -26,7 +26,7 @@ from deploy.local.rabbitmq import RabbitMQ
 from deploy.local.rabbitmq_install import find_or_install_server
 
 #: To the sink, for Postfix and for each node alike.
-CONNECTIONS = 80
+CONNECTIONS = 160
 WARM_UP_RECIPIENTS = 1_000
 #: A mailing that is not through by then has failed: a start, and then so many recipients a second.
 _TIMEOUT_SECONDS = 120
