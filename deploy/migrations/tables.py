@@ -3,6 +3,7 @@
 from shared.store import (
     batches,
     deliveries,
+    domain_limits,
     lists,
     mailings,
     members,
@@ -16,6 +17,7 @@ from shared.store import (
 __all__ = [
     "batches",
     "deliveries",
+    "domain_limits",
     "lists",
     "mailings",
     "members",

@@ -13,6 +13,9 @@ from shared.core.limits import NodeLimits
 PATIENCE_SECONDS = 10.0
 #: Connections of a node whose number is not limited.
 UNLIMITED_CONNECTIONS = 1000
+#: A node with more than so many connections reserves this part of them, at least one, for express mail.
+EXPRESS_FROM = 4
+EXPRESS_PART = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,16 @@ class Limiter:
     def connections(self) -> int:
         """How many connection slots there may be."""
         return self.limits.max_connections or UNLIMITED_CONNECTIONS
+
+    @property
+    def express_connections(self) -> int:
+        """How many of them only express mail gets."""
+        return max(1, self.connections // EXPRESS_PART) if self.connections > EXPRESS_FROM else 0
+
+    @property
+    def limited_connections(self) -> int:
+        """How many of them batches may have that are under a limit of their domain or list, and wait for moments."""
+        return max(1, self.connections // 2)
 
     def starts_per_second(self, mean_transaction_seconds: float) -> float:
         """How many messages the node can start in a second, when one takes so long on its connection."""

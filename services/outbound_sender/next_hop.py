@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from services.outbound_sender.connection import Connection, Timeouts
 from services.outbound_sender.transport import Target, connect, opportunistic_tls
 from shared.core.delivery import Outcome, OutcomeKind
+from shared.core.domain_limit import UNLIMITED, DomainLimits
 from shared.dns.mx import MailHost, NoMailHost
 
 
@@ -54,22 +56,46 @@ class MxRoute:
         return tuple(Target(host.name, host.address, self.port) for host in found)
 
 
-class NextHop:
-    """Opens connections for the pipeline. `hostname` is how this node names itself in EHLO."""
+@dataclass(frozen=True, slots=True)
+class LimitedHost:
+    """The host to talk to is under a limit that the recipient was not released under: nobody was talked to."""
 
-    def __init__(self, route: Route, *, hostname: str, timeouts: Timeouts | None = None) -> None:
+    pattern: str
+
+
+class NextHop:
+    """Opens connections for the pipeline. `hostname` is how this node names itself in EHLO; `domain_limits` are those
+    in force, as far as the route's hosts are mail exchangers."""
+
+    def __init__(
+        self,
+        route: Route,
+        *,
+        hostname: str,
+        timeouts: Timeouts | None = None,
+        domain_limits: Callable[[], DomainLimits] = DomainLimits,
+    ) -> None:
         self._route = route
+        self._domain_limits = domain_limits
         self._hostname = hostname
         self._timeouts = timeouts or Timeouts()
         self._tls_context = opportunistic_tls()
 
-    async def open_connection(self, domain: str) -> Connection | Outcome:
-        """A connection to the first target that gives service, else the last one's failure."""
+    async def open_connection(self, domain: str, domain_limit: str = UNLIMITED) -> Connection | Outcome | LimitedHost:
+        """A connection to the first target that gives service, else the last one's failure.
+
+        `domain_limit` is what the recipient was released under; a host under another `mx:` limit is not talked to,
+        unless the domain has a limit of its own.
+        """
         targets = await self._route.targets_for(domain)
         if isinstance(targets, Outcome):
             return targets
         failure = Outcome(OutcomeKind.DEFERRED, f"no host for {domain}")
+        limits = self._domain_limits()
         for target in targets:
+            of_host = limits.of_host(target.host)
+            if of_host not in (UNLIMITED, domain_limit) and not limits.of_domain(domain):
+                return LimitedHost(of_host)
             opened = await connect(
                 target, hostname=self._hostname, timeouts=self._timeouts, tls_context=self._tls_context
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import structlog
 
@@ -17,6 +17,7 @@ from shared.contracts.base import Payload
 from shared.contracts.commands import SendBatch
 from shared.contracts.events import DeliveriesCancelled, NodeSettingsChanged
 from shared.contracts.topology import Lane
+from shared.core.domain_limit import DomainLimits
 from shared.core.limits import limits_from
 from shared.runtime.lease import LeaseKeeper
 from shared.store.nodes import Configuration, Lease, Vitals
@@ -38,7 +39,8 @@ class OutboundNode:
     keeper: LeaseKeeper
     taker: Taker
     pipeline: Pipeline
-    consumers: Mapping[Lane, Consumer[SendBatch]]
+    #: By queue.
+    consumers: Mapping[str, Consumer[SendBatch]]
 
     def __init__(self, backlog: Backlog, limiter: Limiter) -> None:
         self._backlog = backlog
@@ -48,6 +50,8 @@ class OutboundNode:
         self._is_stopping = False
         self._rate_per_second = 0.0
         self._told_capacity = 0.0
+        #: The limits of recipient domains that are in force.
+        self.domain_limits = DomainLimits()
 
     def lease(self) -> Lease | None:
         """The lease that is held."""
@@ -79,10 +83,10 @@ class OutboundNode:
             unstarted=self.taker.unstarted,
         )
 
-    def on_room(self, has_room: bool) -> None:
-        """Consume only while there is room."""
-        for consumer in self.consumers.values():
-            if has_room:
+    def on_room(self, queues: Collection[str]) -> None:
+        """Consume only what there is room for."""
+        for queue, consumer in self.consumers.items():
+            if queue in queues:
                 consumer.resume()
             else:
                 consumer.pause()
@@ -91,13 +95,15 @@ class OutboundNode:
         """What the administrator set, read with every renewal."""
         limits = limits_from(json.loads(configuration.defaults_json), json.loads(configuration.own_json))
         is_first, self._is_configured = not self._is_configured, True
+        if self.domain_limits != (domain_limits := DomainLimits(configuration.domain_limits)):
+            self.domain_limits = domain_limits
         if is_first or limits != self._limiter.limits or configuration.is_draining != self._is_draining:
             _log.info("settings in force", limits=repr(limits), draining=configuration.is_draining)
             self._is_draining = configuration.is_draining
             self._limiter.apply(limits)
             self.pipeline.resize()
-            for consumer in self.consumers.values():
-                consumer.set_prefetch(limits.prefetch_batches)
+            for lane in Lane:
+                self.consumers[lane.queue].set_prefetch(limits.prefetch_batches)
             if not self.may_send():
                 self.taker.hand_back_all()
             self.keeper.renew_soon()
@@ -132,7 +138,7 @@ class OutboundNode:
         self._is_stopping = True
         self._limiter.wake()
         self.keeper.renew_soon()
-        self.on_room(False)
+        self.on_room(())
         for consumer in self.consumers.values():
             await consumer.settle()
         self.taker.hand_back_all()

@@ -14,6 +14,7 @@ from prometheus_client import Histogram
 
 from services.outbound_sender.backlog import Backlog, Job
 from services.outbound_sender.limits import Limiter
+from services.outbound_sender.next_hop import LimitedHost
 from services.outbound_sender.rendering import WireContent
 from services.outbound_sender.taking import Taker
 from shared.core.address import Address
@@ -63,7 +64,7 @@ class Connection(Protocol):
 class NextHop(Protocol):
     """Opens connections towards a recipient's domain."""
 
-    async def open_connection(self, domain: str) -> Connection | Outcome: ...
+    async def open_connection(self, domain: str, domain_limit: str) -> Connection | Outcome | LimitedHost: ...
 
 
 @dataclass(slots=True)
@@ -152,10 +153,13 @@ class Pipeline:
         kept = _Kept()
         try:
             while number < self._limiter.connections:
-                job = await self._next_job(kept)
+                job = await self._next_job(kept, only_express=number < self._limiter.express_connections)
                 self._busy.add(number)
                 try:
-                    await self._serve(job, kept)
+                    if job.held.moments is None:
+                        await self._serve(job, kept)
+                    else:
+                        await self._serve_limited(job, kept)
                 finally:
                     self._busy.discard(number)
                     if not self._busy:
@@ -164,14 +168,24 @@ class Pipeline:
         finally:
             await self._close(kept)
 
-    async def _next_job(self, kept: _Kept) -> Job:
-        if kept.connection is not None and not len(self._backlog):
+    async def _next_job(self, kept: _Kept, *, only_express: bool) -> Job:
+        if kept.connection is not None and (only_express or not len(self._backlog)):
             try:
                 async with asyncio.timeout(IDLE_SECONDS):
-                    return await self._backlog.next(kept.destination)
+                    return await self._backlog.next(kept.destination, only_express=only_express)
             except TimeoutError:
                 await self._close(kept)
-        return await self._backlog.next(kept.destination)
+        return await self._backlog.next(kept.destination, only_express=only_express)
+
+    async def _serve_limited(self, first: Job, kept: _Kept) -> None:
+        """A limited batch: one recipient after the other, on a connection of its own, which is closed before the batch
+        is. The one that was kept is another destination's."""
+        await self._close(kept)
+        job: Job | None = first
+        while job is not None:
+            await self._serve(job, kept)
+            job = self._backlog.next_of(job)
+        await self._close(kept)
 
     async def _serve(self, job: Job, kept: _Kept) -> None:
         """One job from connection to committed outcome; or back to the others, when nothing may start any more."""
@@ -181,38 +195,56 @@ class Pipeline:
 
         began_seconds = time.monotonic()
         if isinstance(job.held.content, Outcome):
-            await self._end_without_sending(job, job.held.content)
+            await self._end_without_sending(job, job.held.content, kept)
             return
         if may_start():
             failure = await self._connect(job, kept)
             if failure is not None:
-                await self._end_without_sending(job, failure)
+                await self._end_without_sending(job, failure, kept)
                 return
-        if not await self._limiter.turn(may_start) or kept.connection is None:
-            self._taker.hand_back([job])
+        if not await self._turn(job, may_start) or kept.connection is None:
+            await self._hand_back(job, kept)
             return
         failure = await self._connect(job, kept)  # It may have been lost while the slot waited for its turn.
         if failure is not None:
-            await self._end_without_sending(job, failure)
+            await self._end_without_sending(job, failure, kept)
             return
         self._taker.started(job)
         self.started += 1
         outcome, retry_seconds = await self._transact(job, job.held.content, kept)
         sent_seconds, is_ours = time.monotonic(), self._taker.holds(job)
-        await self._commit(job, outcome, retry_seconds)
+        await self._commit(job, outcome, retry_seconds, kept)
         if is_ours:
             commit_seconds = min(time.monotonic() - sent_seconds, MAX_COMMIT_SECONDS)
             self._measure(sent_seconds - began_seconds + commit_seconds)
 
-    async def _connect(self, job: Job, kept: _Kept) -> Outcome | None:
+    async def _turn(self, job: Job, may_start: Callable[[], bool]) -> bool:
+        """True when the job's message starts now: by the moments of its limit, and by the node's rate."""
+        moments = job.held.moments
+        if moments is None:
+            return await self._limiter.turn(may_start)
+        while await moments.next(may_start):
+            if not await self._limiter.turn(may_start):
+                return False
+            if moments.take():
+                return True
+        return False
+
+    async def _hand_back(self, job: Job, kept: _Kept) -> None:
+        """Let the others have the job; of a limited batch all that follows too, and its connection is closed first."""
+        if job.held.moments is not None:
+            await self._close(kept)
+        self._taker.hand_back([job, *self._backlog.rest_of(job)])
+
+    async def _connect(self, job: Job, kept: _Kept) -> Outcome | LimitedHost | None:
         """Have a usable connection to the job's destination in `kept`, or say why there is none."""
         destination = self._destination(job.address)
         if kept.connection is not None and (kept.destination != destination or not kept.connection.is_usable):
             await self._close(kept)
         if kept.connection is not None:
             return None
-        opened = await self._next_hop.open_connection(job.address.ascii_domain)
-        if isinstance(opened, Outcome):
+        opened = await self._next_hop.open_connection(job.address.ascii_domain, job.held.batch.domain_limit)
+        if isinstance(opened, Outcome | LimitedHost):
             return opened
         kept.connection, kept.destination, kept.is_new = opened, destination, True
         self.open_connections += 1
@@ -246,12 +278,17 @@ class Pipeline:
             return outcome, LOST_CONNECTION_SECONDS
         return outcome, retry_after_seconds(job.recipient.attempt, random())  # noqa: S311 - jitter
 
-    async def _end_without_sending(self, job: Job, outcome: Outcome) -> None:
+    async def _end_without_sending(self, job: Job, end: Outcome | LimitedHost, kept: _Kept) -> None:
+        if isinstance(end, LimitedHost):
+            self._taker.hand_back([job], domain_limit=end.pattern)
+            return
         self._taker.started(job)
-        await self._commit(job, outcome, retry_after_seconds(job.recipient.attempt, random()))  # noqa: S311 - jitter
+        await self._commit(job, end, retry_after_seconds(job.recipient.attempt, random()), kept)  # noqa: S311 - jitter
 
-    async def _commit(self, job: Job, outcome: Outcome, retry_seconds: float) -> None:
+    async def _commit(self, job: Job, outcome: Outcome, retry_seconds: float, kept: _Kept) -> None:
         batch = job.held.batch
+        if job.held.moments is not None and self._backlog.is_last(job):
+            await self._close(kept)  # With this outcome the batch is closed, and another may have the connection.
         await self._record(
             Report(
                 batch_id=batch.id,

@@ -39,9 +39,3 @@ class OutboundSettings(NodeSettings, SecretSettings):
         if self.delivery == "relay" and self.relay is None:
             raise ValueError("set LISTFLEET_RELAY to host:port, or LISTFLEET_DELIVERY to mx")
         return self
-
-
-def host_and_port(text: str) -> tuple[str, int]:
-    """The two halves of `host:port`; an IPv6 address may stand in brackets."""
-    host, _, port = text.rpartition(":")
-    return host.strip("[]"), int(port)

@@ -14,20 +14,22 @@ from services.outbound_sender.node import OutboundNode
 from services.outbound_sender.outcomes import Recorder
 from services.outbound_sender.pipeline import Pipeline
 from services.outbound_sender.rendering import Renderer
-from services.outbound_sender.settings import OutboundSettings, host_and_port
+from services.outbound_sender.settings import OutboundSettings
 from services.outbound_sender.taking import Taker
 from shared.broker.connection import BrokerUnavailable
-from shared.broker.consumer import Consumer, ControlListener, Received, reader_of
+from shared.broker.consumer import Consumer, ControlListener, Handler, Received, reader_of
 from shared.broker.publisher import Publisher
 from shared.contracts.commands import SendBatch
 from shared.contracts.events import DeliveriesCancelled
 from shared.contracts.topology import Lane
 from shared.core.address import Address
+from shared.core.domain_limit import DomainLimits
 from shared.core.node import NodeKind
 from shared.dns.mx import MxLookup
 from shared.dns.resolver import Resolver
 from shared.runtime.lease import LeaseKeeper
 from shared.runtime.lifecycle import Process
+from shared.runtime.settings import host_and_port
 from shared.store import mailings
 from shared.store.engine import Database
 from shared.store.mailings import MailingContent
@@ -66,6 +68,8 @@ def build(settings: OutboundSettings) -> Process:
         backlog,
         lease=node.lease,
         capacity_per_second=node.capacity_per_second,
+        limited_connections=lambda: limiter.limited_connections,
+        domain_limits=lambda: node.domain_limits,
         on_room=node.on_room,
     )
     keeper = LeaseKeeper(
@@ -88,7 +92,12 @@ def build(settings: OutboundSettings) -> Process:
         backlog,
         taker,
         limiter,
-        NextHop(_route(settings), hostname=settings.hostname),
+        NextHop(
+            _route(settings),
+            hostname=settings.hostname,
+            # A relay is no mail exchanger: whom it talks to, it does not say.
+            domain_limits=DomainLimits if settings.delivery == "relay" else lambda: node.domain_limits,
+        ),
         recorder.record,
         destination=_destination(settings),
         secret=settings.secret.encode(),
@@ -99,19 +108,18 @@ def build(settings: OutboundSettings) -> Process:
     async def take(lane: Lane, received: Received[SendBatch]) -> None:
         await taker.take(received, lane)
 
-    consumers = {
-        lane: Consumer(
-            settings.amqp_url,
-            lane.queue,
-            reader_of(SendBatch),
-            partial(take, lane),
-            name=name,
-            prefetch=limiter.limits.prefetch_batches,
-        )
-        for lane in Lane
-    }
+    async def take_limited(lane: Lane, received: Received[SendBatch]) -> None:
+        await taker.take_limited(received, lane)
+
+    def consumer(queue: str, handler: Handler[SendBatch], prefetch: int) -> Consumer[SendBatch]:
+        return Consumer(settings.amqp_url, queue, reader_of(SendBatch), handler, name=name, prefetch=prefetch)
+
+    consumers: dict[str, Consumer[SendBatch]] = {}
+    for lane in Lane:
+        consumers[lane.queue] = consumer(lane.queue, partial(take, lane), limiter.limits.prefetch_batches)
+        consumers[lane.limited_queue] = consumer(lane.limited_queue, partial(take_limited, lane), 1)
     node.keeper, node.taker, node.pipeline, node.consumers = keeper, taker, pipeline, consumers
-    node.on_room(False)  # until the settings are read
+    node.on_room(())  # until the settings are read
     control = ControlListener(settings.amqp_url, node.on_control, name=name)
 
     async def close() -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from services.scheduler.limited_release import LimitedReleaser
 from services.scheduler.release import Releaser
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.sweep import Sweep
 from services.scheduler.takeover import Takeover
+from services.scheduler.tasks.destinations import Destinations
 from services.scheduler.tasks.expansion import Expand
 from services.scheduler.tasks.parking import Park
 from services.scheduler.tasks.post import HandlePost
@@ -18,8 +20,10 @@ from shared.contracts.commands import ExpandMailing
 from shared.contracts.events import MailReceived
 from shared.contracts.topology import PARKED_QUEUE, TaskQueue
 from shared.core.node import NodeKind
+from shared.dns.resolver import Resolver
 from shared.runtime.lease import LeaseKeeper
 from shared.runtime.lifecycle import Process
+from shared.runtime.settings import host_and_port
 from shared.store.engine import Database
 from shared.store.nodes import Vitals
 
@@ -48,6 +52,8 @@ def build(settings: SchedulerSettings) -> Process:
         publish_within_seconds=settings.publish_within_seconds,
         republish_after_seconds=settings.republish_after_seconds,
     )
+    limited_releaser = LimitedReleaser(database, releaser, publish_within_seconds=settings.publish_within_seconds)
+    resolver = Resolver(host_and_port(settings.dns_resolver) if settings.dns_resolver else None)
     takeover = Takeover(
         database,
         lease_seconds=settings.lease_seconds,
@@ -72,6 +78,7 @@ def build(settings: SchedulerSettings) -> Process:
         page_size=settings.expansion_page_size,
         stalled_after_seconds=settings.republish_after_seconds,
         on_page=releaser.wake,
+        destinations=Destinations(database, resolver),
     )
     work = handled_by(dispatched({MailReceived: post, ExpandMailing: expand}))
     consumers = [
@@ -106,6 +113,7 @@ def build(settings: SchedulerSettings) -> Process:
             keeper.run,
             takeover.run,
             releaser.run,
+            limited_releaser.run,
             sweep.run,
             *(consumer.run for consumer in all_consumers),
         ],

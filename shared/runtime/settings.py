@@ -73,6 +73,12 @@ def load(settings: type[S]) -> S:
         raise SystemExit(2) from None
 
 
+def host_and_port(text: str) -> tuple[str, int]:
+    """The two halves of `host:port`; an IPv6 address may stand in brackets."""
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
 def host_name() -> str:
     """This machine's name as the network knows it."""
     return socket.getfqdn()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Column, Index, text
+from sqlalchemy import BigInteger, Column, Float, Index, text
 from sqlmodel import Field, SQLModel
 
 from shared.contracts.topology import Lane
@@ -32,6 +32,12 @@ class Batch(SQLModel, table=True):
         Index("ix_batches_mailing_id", "mailing_id"),
         # What is out: for windows, takeover and the sweep.
         Index("ix_batches_lane_out", "lane", postgresql_where=text("state IN ('released', 'claimed')")),
+        # The connections that a limit has in use.
+        Index(
+            "ix_batches_limited_out",
+            "domain_limit",
+            postgresql_where=text("domain_limit <> '' AND state IN ('released', 'claimed')"),
+        ),
         {"postgresql_with": {"fillfactor": "70"}},
     )
 
@@ -58,6 +64,13 @@ class Batch(SQLModel, table=True):
     released_at: datetime = moment_field(set_now=True)
     claimed_at: datetime | None = moment_field(nullable=True)
     closed_at: datetime | None = moment_field(nullable=True)
+    #: Under a limit of its domain or its list: one connection, which is closed before the batch is.
+    is_limited: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
+    #: The pattern of the domain limit that all its recipients are under, '' for none.
+    domain_limit: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    #: The first of its moments (`core/pacing.py`) and how far apart they are; without a rate, null.
+    starts_at: datetime | None = moment_field(nullable=True)
+    start_interval_seconds: float | None = Field(default=None, sa_column=Column(Float))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +81,17 @@ class Recipient:
     round: int
     attempt: int
     address: str
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimit:
+    """What a limited batch has to keep to, beside its one connection."""
+
+    #: The pattern that all its recipients are under, '' for none.
+    domain_limit: str = ""
+    #: From the answer of the database until the first moment; `None` without a rate.
+    starts_in_seconds: float | None = None
+    interval_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +106,12 @@ class ClaimedBatch:
     recipients: tuple[Recipient, ...]
     #: Recipients that went back because the node may not start them soon.
     handed_back: int
+    #: `None` for a batch that is under no limit.
+    limit: BatchLimit | None = None
+
+    @property
+    def domain_limit(self) -> str:
+        return self.limit.domain_limit if self.limit else ""
 
 
 async def lock(connection: RawConnection, batch_ids: Sequence[int]) -> Mapping[int, UUID | None]:
@@ -112,7 +142,8 @@ async def claim(
             UPDATE batches SET state = 'claimed', holder = $2, node_name = $3, claim = $4, claimed_at = now(),
                                publish_due_at = NULL
             WHERE id = $1 AND (state = 'released' OR (state = 'claimed' AND claim = $4))
-            RETURNING mailing_id, mailing_created_at, lane, open
+            RETURNING mailing_id, mailing_created_at, lane, open, is_limited, domain_limit, start_interval_seconds,
+                      extract(epoch FROM starts_at - clock_timestamp())::float AS starts_in_seconds
             """,
             batch_id,
             lease,
@@ -157,14 +188,24 @@ async def claim(
                 Recipient(row["delivery_id"], row["round"], row["attempt"], row["recipient"]) for row in members
             ),
             handed_back=handed_back,
+            limit=BatchLimit(batch["domain_limit"], batch["starts_in_seconds"], batch["start_interval_seconds"] or 0.0)
+            if batch["is_limited"]
+            else None,
         )
 
 
 async def hand_back(
-    connection: RawConnection, batch_id: int, token: UUID, delivery_ids: Sequence[int], *, unstarted: int
+    connection: RawConnection,
+    batch_id: int,
+    token: UUID,
+    delivery_ids: Sequence[int],
+    *,
+    unstarted: int,
+    domain_limit: str | None = None,
 ) -> None:
     """Let others send these recipients, which were not started; no counter of theirs moves.
 
+    With `domain_limit` they go back as recipients under that limit, '' for none, whatever they were taken for.
     `unstarted` is what the holder has left unstarted in the batch. A recipient that was delivered by an earlier
     holder after all is not released again.
     """
@@ -176,7 +217,7 @@ async def hand_back(
             WITH back AS (
                 SELECT delivery_id, mailing_created_at FROM outstanding WHERE batch_id = $1 AND delivery_id = ANY($2)
             ), {_DROP_DELIVERED}, kept AS (
-                UPDATE outstanding o SET batch_id = NULL FROM back
+                UPDATE outstanding o SET batch_id = NULL, domain_limit = coalesce($4, o.domain_limit) FROM back
                 WHERE o.delivery_id = back.delivery_id AND o.delivery_id NOT IN (SELECT delivery_id FROM dropped)
             ), moved AS (SELECT count(*) AS n FROM back)
             UPDATE batches
@@ -188,6 +229,7 @@ async def hand_back(
             batch_id,
             delivery_ids,
             unstarted,
+            domain_limit,
         )
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import Column, UniqueConstraint
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Field, SQLModel, col, select
 
+from shared.contracts.topology import Lane
 from shared.core.membership import PostingPolicy
 from shared.store.columns import enum_type, identity_field, moment_field
 from shared.store.engine import Session
@@ -28,6 +29,14 @@ class MailingList(SQLModel, table=True):
     posting_policy: PostingPolicy = Field(
         default=PostingPolicy.MEMBERS, sa_column=Column(enum_type(PostingPolicy, "posting_policy"), nullable=False)
     )
+    #: The lane of what is posted to it.
+    lane: Lane = Field(
+        default=Lane.POSTS, sa_column=Column(enum_type(Lane, "lane"), nullable=False, server_default=Lane.POSTS.value)
+    )
+    #: Of all nodes together, spread over the hour; null is unlimited.
+    max_messages_per_hour: int | None = None
+    #: The first moment of that rate that is not given out yet.
+    next_start_at: datetime | None = moment_field(nullable=True)
     created_at: datetime = moment_field(set_now=True)
 
     @property
@@ -44,7 +53,15 @@ async def find(session: Session, name: str, domain: str) -> MailingList | None:
 
 
 async def add(
-    session: Session, *, name: str, domain: str, display_name: str, description: str, posting_policy: PostingPolicy
+    session: Session,
+    *,
+    name: str,
+    domain: str,
+    display_name: str,
+    description: str,
+    posting_policy: PostingPolicy,
+    lane: Lane = Lane.POSTS,
+    max_messages_per_hour: int | None = None,
 ) -> MailingList | None:
     """The new list `name@domain`, both as the table wants them; `None` when there is one already."""
     values = {
@@ -53,6 +70,8 @@ async def add(
         "display_name": display_name,
         "description": description,
         "posting_policy": posting_policy,
+        "lane": lane,
+        "max_messages_per_hour": max_messages_per_hour,
     }
     statement = insert(MailingList).values(values).on_conflict_do_nothing().returning(MailingList)
     return (await session.exec(statement)).scalar_one_or_none()

@@ -84,6 +84,8 @@ class Configuration:
     defaults_json: str
     own_json: str
     is_draining: bool
+    #: The patterns of all domain limits.
+    domain_limits: Sequence[str] = ()
 
 
 async def register(connection: RawConnection, kind: NodeKind, name: str | None) -> Lease | None:
@@ -126,7 +128,8 @@ async def renew(connection: RawConnection, lease: Lease, vitals: Vitals) -> Conf
         WHERE incarnation = $1 AND state = 'live'
         RETURNING (SELECT settings::text FROM node_settings WHERE node_name = '*') AS defaults,
                   (SELECT settings::text FROM node_settings s WHERE s.node_name = nodes.name) AS own,
-                  coalesce((SELECT is_draining FROM node_settings s WHERE s.node_name = nodes.name), false) AS draining
+                  coalesce((SELECT is_draining FROM node_settings s WHERE s.node_name = nodes.name), false) AS draining,
+                  (SELECT coalesce(array_agg(pattern), '{}') FROM domain_limits) AS domain_limits
         """,
         lease.incarnation,
         vitals.capacity_per_second,
@@ -136,7 +139,7 @@ async def renew(connection: RawConnection, lease: Lease, vitals: Vitals) -> Conf
     )
     if row is None:
         return None
-    return Configuration(row["defaults"] or "{}", row["own"] or "{}", row["draining"])
+    return Configuration(row["defaults"] or "{}", row["own"] or "{}", row["draining"], row["domain_limits"])
 
 
 async def leave(

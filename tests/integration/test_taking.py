@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from functools import partial
 from typing import Any, cast
 
@@ -18,6 +18,7 @@ from shared.broker.publisher import Publisher
 from shared.contracts.base import Payload
 from shared.contracts.commands import SendBatch
 from shared.contracts.topology import Lane
+from shared.core.domain_limit import DomainLimits
 from shared.store import mailings
 from shared.store.engine import Database, RawConnection
 from shared.store.mailings import MailingContent
@@ -56,6 +57,7 @@ class Node:
         self.lease: Lease | None = lease
         self.capacity = 1000.0
         self.wants_work = False
+        self.domain_limits: list[str] = []
         self.may_load = asyncio.Event()
         self.may_load.set()
         self.backlog = Backlog(lambda _address: "relay")
@@ -68,11 +70,13 @@ class Node:
             self.backlog,
             lease=lambda: self.lease,
             capacity_per_second=lambda: self.capacity,
+            limited_connections=lambda: 2,
+            domain_limits=lambda: DomainLimits(self.domain_limits),
             on_room=self._on_room,
         )
 
-    def _on_room(self, has_room: bool) -> None:
-        self.wants_work = has_room
+    def _on_room(self, queues: Collection[str]) -> None:
+        self.wants_work = Lane.POSTS.queue in queues
 
     async def _load(self, mailing_id: int) -> MailingContent:
         await self.may_load.wait()
