@@ -75,6 +75,12 @@ class Api:
     def set_node(self, name: str, **settings: Any) -> Any:
         return _checked(self.request("PATCH", f"/nodes/{name}/settings", json=settings)).json()
 
+    def limit_domain(self, pattern: str, **limits: int | None) -> Any:
+        return _checked(self.request("PUT", f"/domain-limits/{pattern}", json=limits)).json()
+
+    def lift_domain_limit(self, pattern: str) -> None:
+        _checked(self.request("DELETE", f"/domain-limits/{pattern}"))
+
     def drain(self, name: str) -> None:
         _checked(self.request("POST", f"/nodes/{name}/drain"))
 

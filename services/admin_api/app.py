@@ -8,6 +8,7 @@ from starlette.responses import HTMLResponse, RedirectResponse
 
 from services.admin_api import docs_page, openapi, problems
 from services.admin_api.routes import (
+    domain_limits,
     lists,
     mailings,
     member_exports,
@@ -24,7 +25,18 @@ from shared.store.engine import Database
 BASE = "/api/v1"
 
 #: In this order: a member's address takes whatever path is left.
-_RESOURCES = (lists, member_imports, member_exports, members, mailings, messages, suppressions, nodes, node_defaults)
+_RESOURCES = (
+    lists,
+    member_imports,
+    member_exports,
+    members,
+    mailings,
+    messages,
+    suppressions,
+    nodes,
+    node_defaults,
+    domain_limits,
+)
 
 
 def application(database: Database, announce: Announce) -> FastAPI:

@@ -13,7 +13,7 @@ from shared.broker.publisher import Publisher
 from shared.contracts.commands import ExpandMailing
 from shared.contracts.events import MailReceived
 from shared.contracts.topology import Lane, TaskQueue
-from shared.store import mailings, messages, nodes, release
+from shared.store import domain_limits, mailings, messages, nodes, release
 from shared.store.engine import Database, StoreUnavailable
 
 _log = structlog.get_logger(__name__)
@@ -87,3 +87,4 @@ class Sweep:
         async with self._database.raw_transaction() as connection:
             await nodes.forget_left(connection, after_seconds=self._forget_nodes_after_seconds)
             await messages.forget_fingerprints(connection)
+            await domain_limits.forget_destinations(connection)

@@ -81,6 +81,25 @@ async def remove(session: Session, pattern: str) -> bool:
     return bool(removed.rowcount)
 
 
+async def connections_in_use(session: Session) -> Mapping[str, int]:
+    """By pattern: the batches that are out, each of which has or will have a connection."""
+    connection = await session.connection()
+    rows = await connection.execute(
+        text(
+            "SELECT domain_limit, count(*) FROM batches"
+            " WHERE domain_limit <> '' AND state IN ('released', 'claimed') GROUP BY domain_limit"
+        )
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+async def forget_destinations(connection: RawConnection) -> None:
+    """Forget domains that were last looked up long ago."""
+    await connection.execute(
+        "DELETE FROM destinations WHERE resolved_at < now() - make_interval(secs => $1)", 24 * FRESH_SECONDS
+    )
+
+
 async def patterns(connection: RawConnection) -> Sequence[str]:
     """All patterns that have a limit."""
     return [row["pattern"] for row in await connection.fetch("SELECT pattern FROM domain_limits ORDER BY pattern")]

@@ -12,7 +12,7 @@ from sqlmodel import Field, SQLModel, col, select
 from shared.contracts.topology import Lane
 from shared.core.membership import PostingPolicy
 from shared.store.columns import enum_type, identity_field, moment_field
-from shared.store.engine import Session
+from shared.store.engine import RawConnection, Session
 
 
 class MailingList(SQLModel, table=True):
@@ -79,6 +79,11 @@ async def add(
 
 async def get(session: Session, list_id: int) -> MailingList | None:
     return await session.get(MailingList, list_id)
+
+
+async def lane_of(connection: RawConnection, list_id: int) -> Lane:
+    """The lane of what is posted to the list."""
+    return Lane(await connection.fetchval("SELECT lane FROM mailing_lists WHERE id = $1", list_id))
 
 
 async def is_our_domain(session: Session, domain: str) -> bool:

@@ -60,6 +60,8 @@ async def make_list(database: Store, new: NewList, response: Response) -> ListAn
             display_name=new.display_name,
             description=new.description,
             posting_policy=new.posting_policy,
+            lane=new.lane,
+            max_messages_per_hour=new.max_messages_per_hour,
         )
     if made is None:
         raise Problem(409, f"There is a list {name}@{domain} already.")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
 from services.admin_api.schemas.base import Answer, Body, Moment, OneLine, may_be_absent
+from shared.contracts.topology import Lane
 from shared.core.membership import PostingPolicy
 
 DisplayName = Annotated[OneLine, StringConstraints(max_length=200)]
 Description = Annotated[OneLine, StringConstraints(max_length=1000)]
+#: Express is for confirmations and replies alone.
+ListLane = Literal[Lane.POSTS, Lane.BULK]
+MessagesPerHour = Annotated[int, Field(ge=1, le=100_000_000)]
 
 
 class NewList(Body):
@@ -26,6 +30,12 @@ class NewList(Body):
     """What the list is for. At most 1,000 characters on one line."""
     posting_policy: PostingPolicy = PostingPolicy.MEMBERS
     """Who may post: anyone; members; or, for an announcement list, moderators and owners only."""
+    lane: ListLane = Lane.POSTS
+    """How urgent its mail is: posts, of which bulk holds up none; or bulk, for newsletters, which gets a fifth of the
+    turns while posts wait."""
+    max_messages_per_hour: MessagesPerHour | None = None
+    """Messages of the list that all nodes together start in any hour, spread evenly: 1 to 100,000,000; null or absent
+    is unlimited."""
 
 
 class ListChange(Body):
@@ -37,6 +47,11 @@ class ListChange(Body):
     """What the list is for. At most 1,000 characters on one line."""
     posting_policy: PostingPolicy = may_be_absent()
     """Who may post: anyone; members; or, for an announcement list, moderators and owners only."""
+    lane: ListLane = may_be_absent()
+    """Posts, or bulk for newsletters; of mailings that are made from now on."""
+    max_messages_per_hour: MessagesPerHour | None = may_be_absent()
+    """Messages of the list that all nodes together start in any hour, spread evenly: 1 to 100,000,000; null is
+    unlimited. In force at once, also for what waits."""
 
 
 class ListAnswer(Answer):
@@ -54,5 +69,9 @@ class ListAnswer(Answer):
     """What the list is for."""
     posting_policy: PostingPolicy
     """Who may post."""
+    lane: Lane
+    """How urgent its mail is."""
+    max_messages_per_hour: int | None
+    """Messages of the list that all nodes together start in any hour; null is unlimited."""
     created_at: Moment
     """When the list was made."""
