@@ -73,6 +73,8 @@ class Sink(MailCatcher):
         self.port = port or free_port()
         self.copies: list[Copy] = []
         self._open: dict[int, Session] = {}
+        #: When each connection was opened and closed, by its session's id.
+        self._spans: dict[int, tuple[float, float]] = {}
         self._most_open: Counter[str] = Counter()
         self._rules: list[Rule] = []
         self._loop = uvloop.new_event_loop()
@@ -123,6 +125,20 @@ class Sink(MailCatcher):
         """The highest number that was open at one moment."""
         return self._most_open[node]
 
+    def most_open_connections_to(self, domain: str) -> int:
+        """The highest number that was open at one moment, of connections that carried mail for the domain."""
+        sessions = {copy.caught.session.id for copy in list(self.copies) if copy.recipient.endswith(f"@{domain}")}
+        spans = [self._spans[session] for session in sessions]
+        return max(sum(opened <= at < closed for opened, closed in spans) for at, _ in spans)
+
+    def messages_a_connection_to(self, domain: str) -> Counter[int]:
+        """How many messages for the domain each connection carried."""
+        return Counter(copy.caught.session.id for copy in list(self.copies) if copy.recipient.endswith(f"@{domain}"))
+
+    def times_of(self, domain: str) -> list[float]:
+        """When the domain's messages came, in order."""
+        return sorted(copy.received_seconds for copy in list(self.copies) if copy.recipient.endswith(f"@{domain}"))
+
     def highest_rate_of(self, node: str, *, since_seconds: float = 0.0, window_seconds: float = 1.0) -> int:
         """The most messages of a node in any window of that length."""
         times = sorted(copy.received_seconds for copy in self.copies_of(node) if copy.received_seconds >= since_seconds)
@@ -149,9 +165,11 @@ class Sink(MailCatcher):
 
     def opened(self, session: Session) -> None:
         self._open[session.id] = session
+        self._spans[session.id] = (time.monotonic(), float("inf"))
 
     def closed(self, session: Session) -> None:
         del self._open[session.id]
+        self._spans[session.id] = (self._spans[session.id][0], time.monotonic())
 
     def reply_to_recipient(self, recipient: str) -> str | None:
         return self._rule_for(recipient, after_content=False)
