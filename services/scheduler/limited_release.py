@@ -16,7 +16,7 @@ import structlog
 
 from services.scheduler.release import Releaser
 from shared.contracts.topology import Lane
-from shared.core.pacing import DEFAULT_CONNECTIONS, LEAD_SECONDS, Course, courses
+from shared.core.pacing import DEFAULT_CONNECTIONS, LEAD_SECONDS, REACH_SECONDS, Course, courses
 from shared.core.windows import MAX_BATCH_SIZE
 from shared.store import limited_release
 from shared.store.engine import Database, RawConnection, StoreUnavailable
@@ -50,7 +50,8 @@ def share_of(
         size = min(at_most, -(-demand.waiting // connections))
         count = min(connections, -(-demand.waiting // size))
         return Share([Course(0.0, 0.0, size)] * count, None, None)
-    starts_at = max(now, domain.next_start_at or now, mailing_list.next_start_at or now)
+    soon = now + timedelta(seconds=REACH_SECONDS)
+    starts_at = max(soon, domain.next_start_at or soon, mailing_list.next_start_at or soon)
     if starts_at > now + timedelta(seconds=LEAD_SECONDS):
         return None
     dealt = courses(demand.waiting, interval_seconds=interval_seconds, connections=connections, at_most=at_most)
@@ -109,12 +110,15 @@ class LimitedReleaser:
             domain = domains.get(pattern, Allowance())
             waiting = in_turn(list(group), domain.turn_mailing_id)
             for place, demand in enumerate(waiting):
-                free = min((domain.connections or DEFAULT_CONNECTIONS) - domain.in_use, BATCHES_A_STEP - len(released))
+                all_connections = domain.connections or DEFAULT_CONNECTIONS
+                free = min(all_connections - domain.in_use, BATCHES_A_STEP - len(released))
                 if free <= 0:
                     break
                 mailing_list = lists.get(demand.limited_list_id or 0, Allowance())
-                # Without a rate to wait for, the free connections are shared by those that wait now.
-                connections = free if domain.messages else max(1, free // (len(waiting) - place))
+                # A block of moments has half of the connections: the next one, released before it is over, the others.
+                # Where there is no rate to wait for, the free ones are shared by those that wait now.
+                part = all_connections // 2 if domain.messages else free // (len(waiting) - place)
+                connections = min(free, max(1, part))
                 share = share_of(demand, domain, mailing_list, now=now, connections=connections)
                 if share is None:
                     continue

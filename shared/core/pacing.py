@@ -15,7 +15,9 @@ from dataclasses import dataclass
 START_WITHIN_SECONDS = 0.5
 #: Within so long of its moment a message is at the remote, for the rate to be exact there too.
 ARRIVE_WITHIN_SECONDS = 1.0
-#: Moments are given out so long ahead: the batch is to reach a node.
+#: The first moment of a block is at least so long after its release: the batch is to reach a node.
+REACH_SECONDS = 0.5
+#: A block is released at most so long before its first moment.
 LEAD_SECONDS = 2.0
 #: The moments of a batch lie within so long, so that with the lead they are over before a node hands back what it
 #: holds (10 s), and that a node's death wastes few.

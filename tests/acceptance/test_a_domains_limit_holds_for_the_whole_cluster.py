@@ -44,8 +44,9 @@ def test_a_domains_limit_holds_for_the_whole_cluster(cluster: LiveCluster) -> No
     slow = cluster.sink.times_of("slow.test")
     assert len(cluster.sink.copies_per_recipient()) == 3330
     assert _busiest(slow, 60) <= PER_MINUTE
-    assert _busiest(slow, 10) <= PER_MINUTE / 6 + 1
-    assert _busiest(slow, 1) <= PER_MINUTE / 60 + 4, "smooth"
+    # Smooth too: each starts within half a second of its own moment.
+    assert _busiest(slow, 10) <= PER_MINUTE / 60 * 10.5 + 1
+    assert _busiest(slow, 1) <= PER_MINUTE / 60 * 1.5 + 1
     assert slow[-1] - posted_seconds < 60, "it used what it may"
     assert cluster.sink.most_open_connections_to("slow.test") <= 6
     assert cluster.sink.most_open_connections_to("mail.narrow.test") <= 2

@@ -122,8 +122,8 @@ async def test_moments_are_given_out_once_and_an_interval_apart_by_schedulers_th
         for _ in range(3):
             await asyncio.gather(*(releaser_on(database, publisher).step() for database in databases))
             # As if the block were over soon.
-            await connection.execute("UPDATE domain_limits SET next_start_at = next_start_at - interval '7 seconds'")
-            await connection.execute("UPDATE batches SET starts_at = starts_at - interval '7 seconds'")
+            await connection.execute("UPDATE domain_limits SET next_start_at = next_start_at - interval '6.5 seconds'")
+            await connection.execute("UPDATE batches SET starts_at = starts_at - interval '6.5 seconds'")
     finally:
         for database in databases:
             await database.close()
