@@ -125,9 +125,11 @@ class Sink(MailCatcher):
         """The highest number that was open at one moment."""
         return self._most_open[node]
 
-    def most_open_connections_to(self, domain: str) -> int:
-        """The highest number that was open at one moment, of connections that carried mail for the domain."""
-        sessions = {copy.caught.session.id for copy in list(self.copies) if copy.recipient.endswith(f"@{domain}")}
+    def most_open_connections_to(self, *domains: str) -> int:
+        """The highest number that was open at one moment, of connections that carried mail for these domains."""
+        sessions = {
+            copy.caught.session.id for copy in list(self.copies) if copy.recipient.rpartition("@")[2] in domains
+        }
         spans = [self._spans[session] for session in sessions]
         return max(sum(opened <= at < closed for opened, closed in spans) for at, _ in spans)
 
