@@ -10,6 +10,7 @@ from shared.store import (
     messages,
     nodes,
     parked,
+    slowdowns,
     suppressions,
     tokens,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "messages",
     "nodes",
     "parked",
+    "slowdowns",
     "suppressions",
     "tokens",
 ]

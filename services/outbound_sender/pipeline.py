@@ -21,6 +21,7 @@ from shared.core.address import Address
 from shared.core.delivery import Outcome, OutcomeKind
 from shared.core.retry import retry_after_seconds
 from shared.core.verp import return_path_local
+from shared.store.batches import ClaimedBatch
 from shared.store.deliveries import Report
 
 _transaction_seconds = Histogram(
@@ -87,18 +88,21 @@ class Pipeline:
         limiter: Limiter,
         next_hop: NextHop,
         record: Callable[[Report], Awaitable[None]],
+        count: Callable[[ClaimedBatch, str, Outcome], None],
         *,
         destination: Callable[[Address], str],
         secret: bytes,
         may_send: Callable[[], bool],
         is_lease_fresh: Callable[[], bool],
     ) -> None:
-        """`may_send` says whether anything may start at all: the lease is fresh, sending is on, nobody drains."""
+        """`count` is told what each recipient's domain answered; `may_send` says whether anything may start at all:
+        the lease is fresh, sending is on, nobody drains."""
         self._backlog = backlog
         self._taker = taker
         self._limiter = limiter
         self._next_hop = next_hop
         self._record = record
+        self._count = count
         self._destination = destination
         self._secret = secret
         self._may_send = may_send
@@ -287,6 +291,7 @@ class Pipeline:
 
     async def _commit(self, job: Job, outcome: Outcome, retry_seconds: float, kept: _Kept) -> None:
         batch = job.held.batch
+        self._count(batch, job.address.ascii_domain, outcome)
         if job.held.moments is not None and self._backlog.is_last(job):
             await self._close(kept)  # With this outcome the batch is closed, and another may have the connection.
         await self._record(

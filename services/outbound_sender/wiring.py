@@ -7,6 +7,7 @@ from functools import partial
 
 import structlog
 
+from services.outbound_sender.answers import Answers
 from services.outbound_sender.backlog import Backlog
 from services.outbound_sender.limits import Limiter
 from services.outbound_sender.next_hop import MxRoute, NextHop, RelayRoute
@@ -88,6 +89,7 @@ def build(settings: OutboundSettings) -> Process:
         on_cancelled=cancel_elsewhere,
         give_up_after_seconds=settings.give_up_after_seconds,
     )
+    answers = Answers(database)
     pipeline = Pipeline(
         backlog,
         taker,
@@ -99,6 +101,7 @@ def build(settings: OutboundSettings) -> Process:
             domain_limits=DomainLimits if settings.delivery == "relay" else lambda: node.domain_limits,
         ),
         recorder.record,
+        answers.count,
         destination=_destination(settings),
         secret=settings.secret.encode(),
         may_send=node.may_send,
@@ -136,6 +139,7 @@ def build(settings: OutboundSettings) -> Process:
             pipeline.run,
             taker.run,
             node.measure,
+            answers.run,
             control.run,
             *(consumer.run for consumer in consumers.values()),
         ],

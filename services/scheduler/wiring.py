@@ -7,6 +7,7 @@ from typing import Any
 from services.scheduler.limited_release import LimitedReleaser
 from services.scheduler.release import Releaser
 from services.scheduler.settings import SchedulerSettings
+from services.scheduler.slowing import Slowing
 from services.scheduler.sweep import Sweep
 from services.scheduler.takeover import Takeover
 from services.scheduler.tasks.destinations import Destinations
@@ -114,6 +115,7 @@ def build(settings: SchedulerSettings) -> Process:
             takeover.run,
             releaser.run,
             limited_releaser.run,
+            Slowing(database).run,
             sweep.run,
             *(consumer.run for consumer in all_consumers),
         ],

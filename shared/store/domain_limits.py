@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Column, delete, text
+from sqlalchemy import BigInteger, Column, Float, delete, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Field, SQLModel, col, select
 
@@ -29,6 +29,16 @@ class DomainLimit(SQLModel, table=True):
     next_start_at: datetime | None = moment_field(nullable=True)
     #: The mailing that was released last; the one after it is next.
     turn_mailing_id: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default="0"))
+    #: Nobody set it: the domain refused for volume.
+    is_automatic: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
+    #: While it is slowed down: the rate, the one at which it first refused, its words, since when, the last change, and
+    #: when it was last lowered.
+    slowed_to_per_minute: float | None = Field(default=None, sa_column=Column(Float))
+    slowed_from_per_minute: float | None = Field(default=None, sa_column=Column(Float))
+    slowed_because: str | None = None
+    slowed_at: datetime | None = moment_field(nullable=True)
+    adjusted_at: datetime | None = moment_field(nullable=True)
+    lowered_at: datetime | None = moment_field(nullable=True)
     updated_at: datetime = moment_field(set_now=True)
 
 
@@ -64,6 +74,7 @@ async def put(
         "connections": connections,
         "messages_per_minute": messages_per_minute,
         "messages_per_connection": messages_per_connection,
+        "is_automatic": False,
         "updated_at": text("now()"),
     }
     await session.exec(

@@ -34,7 +34,7 @@ class LimitedDemand:
 class Allowance:
     """What a limit still allows. `None` is unlimited."""
 
-    messages: int | None = None
+    messages: float | None = None
     #: The time that `messages` is about.
     window_seconds: float = 60.0
     messages_per_connection: int | None = None
@@ -108,7 +108,8 @@ async def of_domains(connection: RawConnection, patterns: Sequence[str]) -> Mapp
     """What these domain limits allow now; a pattern whose limit was lifted is missing."""
     rows = await connection.fetch(
         """
-        SELECT pattern, connections, messages_per_minute, messages_per_connection, next_start_at, turn_mailing_id,
+        SELECT pattern, connections, least(messages_per_minute, slowed_to_per_minute) AS messages_per_minute,
+               messages_per_connection, next_start_at, turn_mailing_id,
                (SELECT count(*) FROM batches b WHERE b.domain_limit = l.pattern AND b.domain_limit <> ''
                 AND b.state IN ('released', 'claimed')) AS in_use
         FROM domain_limits l WHERE pattern = ANY($1)

@@ -46,7 +46,8 @@ async def empty(connection: RawConnection) -> None:
     """Nothing is left of earlier tests; partitions stay."""
     await connection.execute(
         "TRUNCATE attempts, batches, deliveries, outstanding, mailings, message_targets, messages, post_fingerprints,"
-        " members, mailing_lists, nodes, node_settings, suppressions, domain_limits, destinations RESTART IDENTITY"
+        " members, mailing_lists, nodes, node_settings, suppressions, domain_limits, destinations,"
+        " destination_tallies RESTART IDENTITY"
     )
 
 

@@ -26,7 +26,8 @@ Pattern = Annotated[
 
 @router.get("")
 async def get_domain_limits(database: Store) -> list[DomainLimitAnswer]:
-    """All limits of recipient domains, by pattern."""
+    """All limits of recipient domains, by pattern: those that were set, and those of domains that refused for volume
+    and are slowed down, with why."""
     async with database.transaction() as session:
         in_use = await domain_limits.connections_in_use(session)
         return [_answer(limit, in_use.get(limit.pattern, 0)) for limit in await domain_limits.all_limits(session)]
@@ -88,6 +89,10 @@ def _answer(limit: DomainLimit, connections_in_use: int) -> DomainLimitAnswer:
         connections=limit.connections,
         messages_per_minute=limit.messages_per_minute,
         messages_per_connection=limit.messages_per_connection,
+        is_automatic=limit.is_automatic,
+        slowed_to_per_minute=limit.slowed_to_per_minute,
+        slowed_because=limit.slowed_because,
+        slowed_at=limit.slowed_at,
         connections_in_use=connections_in_use,
         updated_at=limit.updated_at,
     )

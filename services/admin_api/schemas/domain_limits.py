@@ -38,6 +38,15 @@ class DomainLimitAnswer(Answer):
     """Messages started in any 60 seconds."""
     messages_per_connection: int | None
     """Messages on one connection."""
+    is_automatic: bool
+    """Nobody set it: the domain refused for volume, and is slowed down until it takes mail again."""
+    slowed_to_per_minute: float | None
+    """Messages started in any 60 seconds while the domains are slowed down, if that is less than the limit; null when
+    they are not. Halved when they refuse for volume (421, 4.7.x, 4.4.x), raised by 60 a minute while they do not."""
+    slowed_because: str | None
+    """The last such refusal, in the remote's words."""
+    slowed_at: Moment | None
+    """Since when they are slowed down."""
     connections_in_use: int
     """Connections that nodes have now, or are about to open."""
     updated_at: Moment
