@@ -54,6 +54,8 @@ class Outstanding(SQLModel, table=True):
             "ix_outstanding_limited",
             "domain_limit",
             "mailing_id",
+            "due_at",
+            "delivery_id",
             postgresql_where=text("batch_id IS NULL AND domain_limit <> ''"),
         ),
         Index("ix_outstanding_batch_id", "batch_id", postgresql_where=text("batch_id IS NOT NULL")),

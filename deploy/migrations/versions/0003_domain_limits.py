@@ -58,7 +58,7 @@ _STATEMENTS = (
     WHERE batch_id IS NULL
     """,
     """
-    CREATE INDEX ix_outstanding_limited ON outstanding (domain_limit, mailing_id)
+    CREATE INDEX ix_outstanding_limited ON outstanding (domain_limit, mailing_id, due_at, delivery_id)
     WHERE batch_id IS NULL AND domain_limit <> ''
     """,
     """
