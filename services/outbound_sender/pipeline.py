@@ -36,6 +36,8 @@ FIRST_GUESS_SECONDS = 0.1
 LOST_CONNECTION_SECONDS = 1.0
 #: A commit that took longer waited for a database that was down; that says nothing about what the node can start.
 MAX_COMMIT_SECONDS = 1.0
+#: While an outcome waits longer than this for its commit, a limited batch's connection is not kept open.
+MAX_UNRECORDED_SECONDS = 5.0
 #: The weight of the latest transaction in the mean.
 MEAN_WEIGHT = 0.02
 
@@ -292,21 +294,34 @@ class Pipeline:
     async def _commit(self, job: Job, outcome: Outcome, retry_seconds: float, kept: _Kept) -> None:
         batch = job.held.batch
         self._count(batch, job.address.ascii_domain, outcome)
-        if job.held.moments is not None and self._backlog.is_last(job):
-            await self._close(kept)  # With this outcome the batch is closed, and another may have the connection.
-        await self._record(
-            Report(
-                batch_id=batch.id,
-                claim=batch.claim,
-                mailing_created_at=batch.mailing_created_at,
-                delivery_id=job.recipient.delivery_id,
-                round=job.recipient.round,
-                attempt=job.recipient.attempt,
-                outcome=outcome,
-                retry_after_seconds=retry_seconds,
-            )
+        report = Report(
+            batch_id=batch.id,
+            claim=batch.claim,
+            mailing_created_at=batch.mailing_created_at,
+            delivery_id=job.recipient.delivery_id,
+            round=job.recipient.round,
+            attempt=job.recipient.attempt,
+            outcome=outcome,
+            retry_after_seconds=retry_seconds,
         )
+        if job.held.moments is None:
+            await self._record(report)
+        else:
+            await self._record_limited(report, job, kept)
         self._taker.ended(job)
+
+    async def _record_limited(self, report: Report, job: Job, kept: _Kept) -> None:
+        """Commit an outcome of a limited batch, whose connection another may have as soon as the batch is closed, or
+        taken over because nobody heard of us for too long."""
+        if kept.connection is None or self._backlog.is_last(job):
+            await self._close(kept)
+            await self._record(report)
+            return
+        too_long = asyncio.get_running_loop().call_later(MAX_UNRECORDED_SECONDS, kept.connection.abort)
+        try:
+            await self._record(report)
+        finally:
+            too_long.cancel()
 
     def _measure(self, transaction_seconds: float) -> None:
         _transaction_seconds.observe(transaction_seconds)
