@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# Services are started many times over: without their bytecode each start compiles everything anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format bench compose lock venv clean
 
@@ -27,7 +30,7 @@ format: $(READY) ## Put all code into the one format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(READY) ## The wire, Postfix and Listfleet, side by side in one run (QUICK=1: one round)
+bench: $(READY) ## The machine's limits, Postfix and Listfleet in one run (QUICK=1: one round; ONLY=cd: these parts)
 	$(BIN)/python -m bench
 
 compose: ## Four sending containers on a clean clone deliver a post, one copy each (needs Docker)

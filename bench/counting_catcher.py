@@ -1,6 +1,6 @@
-"""The sink where `smtp-sink` is not installed: takes every message, and writes how many it has taken.
+"""A sink of our own: takes every message, holds every reply back as long as asked, and writes how many copies it took.
 
-`python -m bench.counting_catcher PORT`
+`python -m bench.counting_catcher PORT LATENCY_SECONDS`
 """
 
 from __future__ import annotations
@@ -14,21 +14,22 @@ from deploy.local.ports import LOOPBACK
 
 
 class Counter(MailCatcher):
-    """Writes `mesg=COUNT` after each message, as `smtp-sink -c` does."""
+    """Writes `mesg=COUNT` after each message, as `smtp-sink -c` does, but counts its recipients."""
 
-    def __init__(self) -> None:
-        self._messages = 0
+    def __init__(self, latency_seconds: float) -> None:
+        self.latency_seconds = latency_seconds
+        self._copies = 0
 
-    def caught(self, message: CaughtMessage) -> None:  # noqa: ARG002
-        self._messages += 1
-        sys.stdout.write(f"mesg={self._messages}\r")
+    def caught(self, message: CaughtMessage) -> None:
+        self._copies += len(message.recipients)
+        sys.stdout.write(f"mesg={self._copies}\r")
         sys.stdout.flush()
 
 
-async def main(port: int) -> None:
-    server = await serve(Counter(), LOOPBACK, port)
+async def main(port: int, latency_seconds: float) -> None:
+    server = await serve(Counter(latency_seconds), LOOPBACK, port)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    uvloop.run(main(int(sys.argv[1])))
+    uvloop.run(main(int(sys.argv[1]), float(sys.argv[2])))

@@ -7,16 +7,16 @@ import json
 import secrets
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
 from bench import rows
-from bench.post import AUTHOR, compose
+from bench.list_kinds import ListKind
+from bench.post import author, compose
 from bench.processes import cpu_seconds, peak_megabytes
-from bench.rows import DOMAIN
 from bench.sink import Sink
 from deploy.local.api import post
 from deploy.local.cluster import Cluster, Service
@@ -25,9 +25,12 @@ from deploy.local.postgres import Postgres
 from deploy.local.rabbitmq import RabbitMQ
 from deploy.local.rabbitmq_install import find_or_install_server
 
-WARM_UP_LIST = "warm-up"
+#: To the sink, for Postfix and for each node alike.
+CONNECTIONS = 80
 WARM_UP_RECIPIENTS = 1_000
-_TIMEOUT_SECONDS = 900
+#: A mailing that is not through by then has failed: a start, and then so many recipients a second.
+_TIMEOUT_SECONDS = 120
+_SLOWEST_PER_SECOND = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,45 +50,61 @@ class Measured:
     def per_second(self) -> float:
         return self.recipients / self.seconds
 
+    @property
+    def whole_cpu_seconds_per_1000(self) -> float:
+        """Of all processes, PostgreSQL and RabbitMQ included."""
+        return sum(self.cpu_seconds_per_1000[part] for part in ("services", "postgresql", "rabbitmq"))
+
+    @property
+    def node_peak_megabytes(self) -> float:
+        """Of the sending node that had the most."""
+        return max(peak for name, peak in self.peak_megabytes.items() if name.startswith("outbound_sender"))
+
 
 class Listfleet:
     """PostgreSQL, RabbitMQ and a migrated database; the services are started for each mailing anew."""
 
-    def __init__(self, folder: Path, database: Postgres, broker: RabbitMQ, sink: Sink, connections: int) -> None:
-        """`connections`: how many a node may have open."""
-        self._database, self._broker, self._sink = database, broker, sink
+    def __init__(self, folder: Path, database: Postgres, broker: RabbitMQ) -> None:
+        self._database, self._broker = database, broker
         self._logs = folder / "logs"
+        self._lists: set[str] = set()
+        secret = secrets.token_urlsafe(24)
         self._settings = {
             "LISTFLEET_DATABASE_URL": database.url,
             "LISTFLEET_AMQP_URL": broker.url,
-            "LISTFLEET_SECRET": secrets.token_urlsafe(24),
-            "LISTFLEET_RELAY": sink.address,
+            "LISTFLEET_SECRET": secret,
         }
         Cluster(self._logs, self._settings).migrate()
-        asyncio.run(rows.limit_connections(database.url, connections))
-        self.make_list(WARM_UP_LIST, WARM_UP_RECIPIENTS)
 
-    def make_list(self, name: str, recipients: int) -> None:
-        """A list with so many members, to which anybody may post."""
-        asyncio.run(rows.make_list(self._database.url, name, recipients))
-
-    def mail(self, name: str, recipients: int, *, senders: int) -> Measured:
-        """One post to the list, by services that were just started, `senders` of them outbound nodes.
+    def mail(
+        self,
+        kind: ListKind,
+        recipients: int,
+        sink: Sink,
+        *,
+        nodes: int = 1,
+        connections: int = CONNECTIONS,
+        warm_up_recipients: int = WARM_UP_RECIPIENTS,
+    ) -> Measured:
+        """One post to a list, by services that were just started, with so many connections a node.
 
         Raises TimeoutError when copies are missing, ValueError when there are more than recipients.
         """
+        name, warm_up = self._list(kind, recipients), self._list(kind, warm_up_recipients)
+        asyncio.run(rows.limit_connections(self._database.url, connections))
         smtp_port = free_port()
-        with _running_services(Cluster(self._logs, self._settings), smtp_port, senders) as services:
-            self._warm_up(smtp_port)
-            expected, cpu_before = self._sink.copies + recipients, self._cpu_seconds(services)
+        cluster = Cluster(self._logs, self._settings | {"LISTFLEET_RELAY": sink.address})
+        with _running_services(cluster, smtp_port, nodes) as services:
+            self._warm_up(smtp_port, kind, warm_up, warm_up_recipients, sink)
+            expected, cpu_before = sink.copies + recipients, self._cpu_seconds(services)
             began_at = time.time()
-            message_id = _post(smtp_port, name)
+            message_id = _post(smtp_port, kind, name)
             accepted_at = time.time()
-            last_copy_at = self._sink.wait_for(expected, _TIMEOUT_SECONDS)
+            last_copy_at = sink.wait_for(expected, _timeout_seconds(recipients))
             moments = asyncio.run(rows.moments_of(self._database.url, message_id))
             cpu_used = {part: after - cpu_before[part] for part, after in self._cpu_seconds(services).items()}
-            if self._sink.copies != expected:
-                raise ValueError(f"{self._sink.copies - expected} copies too many at the sink")
+            if sink.copies != expected:
+                raise ValueError(f"{sink.copies - expected} copies too many at the sink")
             return Measured(
                 recipients=recipients,
                 seconds=last_copy_at - began_at,
@@ -100,11 +119,19 @@ class Listfleet:
                 },
             )
 
-    def _warm_up(self, smtp_port: int) -> None:
+    def _list(self, kind: ListKind, recipients: int) -> str:
+        """The name of the list of this kind with so many members."""
+        name = f"{kind.name}-{recipients}"
+        if name not in self._lists:
+            asyncio.run(rows.make_list(self._database.url, kind, name, recipients))
+            self._lists.add(name)
+        return name
+
+    def _warm_up(self, smtp_port: int, kind: ListKind, name: str, recipients: int, sink: Sink) -> None:
         """A small mailing, so that what processes do once in their lives is done."""
-        expected = self._sink.copies + WARM_UP_RECIPIENTS
-        message_id = _post(smtp_port, WARM_UP_LIST)
-        self._sink.wait_for(expected, _TIMEOUT_SECONDS)
+        expected = sink.copies + recipients
+        message_id = _post(smtp_port, kind, name)
+        sink.wait_for(expected, _timeout_seconds(recipients))
         asyncio.run(rows.moments_of(self._database.url, message_id))
 
     def _cpu_seconds(self, services: list[Service]) -> dict[str, float]:
@@ -117,23 +144,32 @@ class Listfleet:
 
 
 @contextmanager
-def running_listfleet(folder: Path, sink: Sink, *, connections: int) -> Iterator[Listfleet]:
-    database, broker = Postgres(folder / "postgres"), RabbitMQ(folder / "rabbitmq", find_or_install_server())
-    with ExitStack() as stops:
-        stops.callback(broker.stop)
-        broker.launch()
-        stops.callback(database.stop)
+def running_postgres(folder: Path) -> Iterator[Postgres]:
+    database = Postgres(folder / "postgres")
+    try:
         database.start()
-        broker.wait_until_ready()
-        yield Listfleet(folder, database, broker, sink, connections)
+        yield database
+    finally:
+        database.stop()
 
 
 @contextmanager
-def _running_services(cluster: Cluster, smtp_port: int, senders: int) -> Iterator[list[Service]]:
+def running_listfleet(folder: Path, database: Postgres) -> Iterator[Listfleet]:
+    broker = RabbitMQ(folder / "rabbitmq", find_or_install_server())
+    try:
+        broker.launch()
+        broker.wait_until_ready()
+        yield Listfleet(folder, database, broker)
+    finally:
+        broker.stop()
+
+
+@contextmanager
+def _running_services(cluster: Cluster, smtp_port: int, nodes: int) -> Iterator[list[Service]]:
     try:
         cluster.start_service("ingress_smtp", smtp_port=str(smtp_port))
         cluster.start_service("scheduler")
-        for _ in range(senders):
+        for _ in range(nodes):
             cluster.start_service("outbound_sender")
         cluster.wait_until_ready()
         yield cluster.services
@@ -141,9 +177,13 @@ def _running_services(cluster: Cluster, smtp_port: int, senders: int) -> Iterato
         cluster.stop()
 
 
-def _post(smtp_port: int, name: str) -> UUID:
+def _timeout_seconds(recipients: int) -> float:
+    return _TIMEOUT_SECONDS + recipients / _SLOWEST_PER_SECOND
+
+
+def _post(smtp_port: int, kind: ListKind, name: str) -> UUID:
     """Posts to the list; the message's id."""
-    return UUID(post(LOOPBACK, smtp_port, AUTHOR, f"{name}@{DOMAIN}", compose(name)))
+    return UUID(post(LOOPBACK, smtp_port, author(kind), f"{name}@{kind.domain}", compose(kind, name)))
 
 
 def _expanded_at(services: list[Service]) -> float:

@@ -1,4 +1,4 @@
-"""Postfix as the peer: a private instance that relays one message to many recipients, one transaction each."""
+"""Postfix as the peer: a private instance that relays one message to many recipients."""
 
 from __future__ import annotations
 
@@ -39,8 +39,7 @@ smtpd_recipient_limit = 1000000
 smtpd_client_message_rate_limit = 0
 in_flow_delay = 0
 relayhost = [{host}]:{port}
-# One transaction a recipient, as a mailing list needs it whose return paths name the recipient.
-default_destination_recipient_limit = 1
+default_destination_recipient_limit = {recipients}
 smtp_destination_concurrency_limit = {connections}
 initial_destination_concurrency = {connections}
 qmgr_message_active_limit = 200000
@@ -69,12 +68,23 @@ class Relayed:
     """What one run came to."""
 
     per_second: float
-    cpu_seconds_per_1000: float
+    whole_cpu_seconds_per_1000: float
+
+
+@dataclass(frozen=True, slots=True)
+class Postfix:
+    """A running instance: its SMTP port, the process id of its master, and where it relays to."""
+
+    port: int
+    master_pid: int
+    sink: Sink
 
 
 @contextmanager
-def running_postfix(folder: Path, sink: Sink, *, connections: int) -> Iterator[tuple[int, int] | None]:
-    """The instance's SMTP port and the process id of its master; `None` without Postfix, and to others than root."""
+def running_postfix(
+    folder: Path, sink: Sink, *, connections: int, recipients_per_transaction: int
+) -> Iterator[Postfix | None]:
+    """`None` where Postfix is not installed, and to others than root."""
     program = postfix_tool("postfix")
     if program is None or os.geteuid() != 0:  # its master starts as root only
         yield None
@@ -83,7 +93,13 @@ def running_postfix(folder: Path, sink: Sink, *, connections: int) -> Iterator[t
     for part in (settings, folder / "queue", folder / "data"):
         part.mkdir(parents=True)
     (settings / "main.cf").write_text(
-        _MAIN.format(folder=folder, host=LOOPBACK, port=sink.port, connections=connections)
+        _MAIN.format(
+            folder=folder,
+            host=LOOPBACK,
+            port=sink.port,
+            connections=connections,
+            recipients=recipients_per_transaction,
+        )
     )
     (settings / "master.cf").write_text(_MASTER.format(port=f"{LOOPBACK}:{port}", connections=connections))
     _run(["chown", "postfix", folder / "data"])
@@ -93,23 +109,23 @@ def running_postfix(folder: Path, sink: Sink, *, connections: int) -> Iterator[t
     process.start()
     try:
         process.wait_until(lambda: _answers(port), 20)
-        yield port, process.pid
+        yield Postfix(port, process.pid, sink)
     finally:
         process.stop()
 
 
-def relay(port: int, master: int, sink: Sink, message: bytes, recipients: int) -> Relayed:
+def relay(postfix: Postfix, message: bytes, recipients: int) -> Relayed:
     """One message to so many; clock and CPU time count from its 250, which is in Postfix's favour, to the last copy."""
-    expected = sink.copies + recipients
-    with smtplib.SMTP(LOOPBACK, port, local_hostname="localhost", timeout=_TIMEOUT_SECONDS) as session:
+    expected, master = postfix.sink.copies + recipients, [postfix.master_pid]
+    with smtplib.SMTP(LOOPBACK, postfix.port, local_hostname="localhost", timeout=_TIMEOUT_SECONDS) as session:
         session.ehlo()
         session.mail("sender@bench.test")
         for number in range(recipients):
             session.rcpt(f"member-{number}@members.test")
         session.data(message)
-        taken_at, cpu_before_seconds = time.time(), cpu_seconds([master])
-    seconds = sink.wait_for(expected, _TIMEOUT_SECONDS) - taken_at
-    return Relayed(recipients / seconds, (cpu_seconds([master]) - cpu_before_seconds) / recipients * 1000)
+        taken_at, cpu_before_seconds = time.time(), cpu_seconds(master)
+    seconds = postfix.sink.wait_for(expected, _TIMEOUT_SECONDS) - taken_at
+    return Relayed(recipients / seconds, (cpu_seconds(master) - cpu_before_seconds) / recipients * 1000)
 
 
 def _run(command: list[str | Path]) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass
 from uuid import UUID
 
+from bench.list_kinds import ListKind
 from shared.core.membership import DeliveryMode, MemberRole, MemberStatus, PostingPolicy
-from shared.store import lists, members, nodes
+from shared.store import lists, members, node_settings
 from shared.store.engine import Database, fetch_one
 from shared.store.members import NewMember
 
-DOMAIN = "bench.test"
 _IMPORT_ROWS = 10_000
 #: A deferred recipient is tried again only after minutes: a mailing that is not finished by then failed.
 _FINISH_TIMEOUT_SECONDS = 60
@@ -22,17 +23,18 @@ async def limit_connections(url: str, connections: int) -> None:
     """For every node, as `/api/v1/node-defaults` would."""
     database = Database(url, name="bench")
     async with database.transaction() as session:
-        await nodes.configure(session, nodes.DEFAULTS, {"max_connections": connections})
+        await node_settings.configure(session, node_settings.DEFAULTS, {"max_connections": connections})
     await database.close()
 
 
-async def make_list(url: str, name: str, recipients: int) -> None:
+async def make_list(url: str, kind: ListKind, name: str, recipients: int) -> int:
+    """A list with so many members, to which anybody may post; its id."""
     database = Database(url, name="bench")
     async with database.transaction() as session:
         made = await lists.add(
             session,
             name=name,
-            domain=DOMAIN,
+            domain=kind.domain,
             display_name="",
             description="",
             posting_policy=PostingPolicy.ANYONE,
@@ -40,13 +42,16 @@ async def make_list(url: str, name: str, recipients: int) -> None:
     if made is None:
         raise ValueError(f"there is a list {name} already")
     for first in range(0, recipients, _IMPORT_ROWS):
-        addresses = [f"member-{n}@members.test" for n in range(first, min(first + _IMPORT_ROWS, recipients))]
+        rows = [_member(kind, number) for number in range(first, min(first + _IMPORT_ROWS, recipients))]
         async with database.raw_transaction() as connection:
-            await members.import_rows(connection, made.id, [_member(address) for address in addresses])
+            await members.import_rows(connection, made.id, rows)
     await database.close()
+    return made.id
 
 
-def _member(address: str) -> NewMember:
+def _member(kind: ListKind, number: int) -> NewMember:
+    address = f"member-{number}@members.test"
+    fields = {"first_name": f"Member {number}", "city": "Springfield"} if kind.personal else {}
     return NewMember(
         email=address,
         email_key=address,
@@ -54,7 +59,7 @@ def _member(address: str) -> NewMember:
         status=MemberStatus.SUBSCRIBED,
         delivery_mode=DeliveryMode.MAIL,
         role=MemberRole.MEMBER,
-        fields_json="{}",
+        fields_json=json.dumps(fields),
     )
 
 

@@ -1,4 +1,4 @@
-"""Where all mail of a comparison goes: one program for all, which counts what it takes."""
+"""Where all mail of a comparison goes: one program for all who are compared, which counts what it takes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,19 +22,12 @@ _COUNT = re.compile(rb"mesg=(\d+)")
 
 
 class Sink:
-    """Postfix's `smtp-sink` when it is installed, else our own catcher; either writes `mesg=COUNT` as it counts."""
+    """A program that takes all mail and writes `mesg=COUNT` as it counts."""
 
-    def __init__(self, folder: Path) -> None:
-        self.port = free_port()
-        self._output = folder / "sink.log"
-        program = postfix_tool("smtp-sink")
-        self.name = "smtp-sink" if program else "our own catcher (smtp-sink is not installed)"
-        if program:
-            user = ["-u", "nobody"] if os.geteuid() == 0 else []
-            command = [program, "-c", "-m", str(_MAX_CONNECTIONS), *user, f"{LOOPBACK}:{self.port}", "1024"]
-        else:
-            command = [sys.executable, "-m", "bench.counting_catcher", str(self.port)]
-        self._process = Child("the sink", command, self._output, folder=PROJECT)
+    def __init__(self, name: str, port: int, command: Sequence[str], output: Path) -> None:
+        self.name, self.port = name, port
+        self._output = output
+        self._process = Child(f"the sink, {name}", command, output, folder=PROJECT)
 
     @property
     def address(self) -> str:
@@ -49,7 +42,7 @@ class Sink:
 
     @property
     def copies(self) -> int:
-        """How many messages it has taken."""
+        """How many it has taken."""
         with self._output.open("rb") as output:
             output.seek(max(0, self._output.stat().st_size - 4096))
             counts = _COUNT.findall(output.read())
@@ -68,7 +61,26 @@ class Sink:
 
 @contextmanager
 def running_sink(folder: Path) -> Iterator[Sink]:
-    sink = Sink(folder)
+    """Postfix's `smtp-sink` where it is installed, else our own: for messages with one recipient each."""
+    program, port = postfix_tool("smtp-sink"), free_port()
+    if program is None:
+        with running_catcher(folder) as catcher:
+            yield catcher
+        return
+    user = ["-u", "nobody"] if os.geteuid() == 0 else []
+    command = [program, "-c", "-m", str(_MAX_CONNECTIONS), *user, f"{LOOPBACK}:{port}", "1024"]
+    yield from _running(Sink("smtp-sink", port, command, folder / "sink.log"))
+
+
+@contextmanager
+def running_catcher(folder: Path, *, latency_seconds: float = 0.0) -> Iterator[Sink]:
+    """Our own, which counts recipients where `smtp-sink` counts messages, and can hold every reply back."""
+    port = free_port()
+    command = [sys.executable, "-m", "bench.counting_catcher", str(port), str(latency_seconds)]
+    yield from _running(Sink("our own catcher", port, command, folder / f"catcher-{port}.log"))
+
+
+def _running(sink: Sink) -> Iterator[Sink]:
     sink.start()
     try:
         yield sink

@@ -12,7 +12,9 @@ import pytest
 from deploy.local.postgres import Postgres
 from deploy.local.rabbitmq import RabbitMQ
 from deploy.local.rabbitmq_install import find_or_install_server
+from shared.store.engine import RawConnection
 from tests.fakes.fresh import VirtualHosts, fresh_database
+from tests.integration import stored
 
 
 @pytest.fixture(scope="session")
@@ -40,12 +42,19 @@ def postgres(postgres_server: Postgres) -> str:
 
 
 @pytest.fixture(scope="session")
-def rabbitmq_server(run_folder: Path) -> Iterator[RabbitMQ]:
-    """The node itself, to kill and start again; a test leaves it running."""
+def launched_rabbitmq(run_folder: Path) -> Iterator[RabbitMQ]:
+    """The node, which may still be starting: for those who start PostgreSQL meanwhile."""
     node = RabbitMQ(run_folder / "rabbitmq", find_or_install_server())
-    node.start()
+    node.launch()
     yield node
     node.stop()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_server(launched_rabbitmq: RabbitMQ) -> RabbitMQ:
+    """The node itself, to kill and start again; a test leaves it running."""
+    launched_rabbitmq.wait_until_ready()
+    return launched_rabbitmq
 
 
 @pytest.fixture(scope="session")
@@ -74,6 +83,22 @@ async def database_url(postgres_server: Postgres, migrated_template: str) -> Asy
     """The URL of an empty database at the newest schema, this module's own."""
     async with fresh_database(postgres_server, migrated_template) as url:
         yield url
+
+
+@pytest.fixture(scope="module")
+async def kept_connection(database_url: str) -> AsyncIterator[RawConnection]:
+    """One connection for the tests of a module: a new one plans every statement anew, some 50 ms a test."""
+    async with stored.connected(database_url) as connection:
+        yield connection
+
+
+@pytest.fixture
+async def connection(kept_connection: RawConnection) -> AsyncIterator[RawConnection]:
+    """A connection to the module's database, whose tables are empty; the rows must be consistent afterwards."""
+    await kept_connection.reset()
+    await stored.empty(kept_connection)
+    yield kept_connection
+    await stored.assert_consistent(kept_connection)
 
 
 @pytest.fixture(scope="session")

@@ -81,6 +81,10 @@ class Api:
     def lift_domain_limit(self, pattern: str) -> None:
         _checked(self.request("DELETE", f"/domain-limits/{pattern}"))
 
+    def inherit_node_settings(self, name: str) -> None:
+        """Forgets all that was set for the node."""
+        _checked(self.request("DELETE", f"/nodes/{name}/settings"))
+
     def drain(self, name: str) -> None:
         _checked(self.request("POST", f"/nodes/{name}/drain"))
 

@@ -51,6 +51,9 @@ class MailCatcher:
     def closed(self, session: Session) -> None:
         """It ended, by whomever."""
 
+    def content_came(self, session: Session, size_bytes: int) -> None:
+        """So much of a message's content was read just now."""
+
     def reply_to_recipient(self, recipient: str) -> str | None:
         """A reply instead of 250."""
 
@@ -59,6 +62,10 @@ class MailCatcher:
 
     def caught(self, message: CaughtMessage) -> None:
         """A message was taken; our 250 is not written yet."""
+
+    def drops_after(self, message: CaughtMessage) -> bool:  # noqa: ARG002
+        """Whether the connection is dropped now, without an answer to the message that was taken."""
+        return False
 
 
 async def serve(catcher: MailCatcher, host: str, port: int) -> asyncio.Server:
@@ -98,6 +105,8 @@ class _Connection(asyncio.Protocol):
         self._catcher.closed(self._session)
 
     def data_received(self, data: bytes) -> None:
+        if self._is_in_content:
+            self._catcher.content_came(self._session, len(data))  # The next command comes only after our reply.
         self._buffer += data
         while not self._is_leaving and (self._take_content() if self._is_in_content else self._take_line()):
             pass
@@ -145,6 +154,10 @@ class _Connection(asyncio.Protocol):
             self._reply(reply)
             return
         self._catcher.caught(message)
+        if self._catcher.drops_after(message):
+            self._is_leaving = True
+            self._transport.abort()
+            return
         self._answered.append(message)
         self._reply("250 2.0.0 Caught")
 

@@ -2,30 +2,36 @@
 
 from shared.store import (
     batches,
+    counts,
     deliveries,
     domain_limits,
     lists,
     mailings,
     members,
     messages,
+    node_settings,
     nodes,
     parked,
     slowdowns,
     suppressions,
+    tls_policies,
     tokens,
 )
 
 __all__ = [
     "batches",
+    "counts",
     "deliveries",
     "domain_limits",
     "lists",
     "mailings",
     "members",
     "messages",
+    "node_settings",
     "nodes",
     "parked",
     "slowdowns",
     "suppressions",
+    "tls_policies",
     "tokens",
 ]

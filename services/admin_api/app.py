@@ -8,6 +8,7 @@ from starlette.responses import HTMLResponse, RedirectResponse
 
 from services.admin_api import docs_page, openapi, problems
 from services.admin_api.routes import (
+    deliveries,
     domain_limits,
     lists,
     mailings,
@@ -17,9 +18,12 @@ from services.admin_api.routes import (
     messages,
     node_defaults,
     nodes,
+    parked,
     suppressions,
+    tls_policies,
 )
 from services.admin_api.routes.nodes import Announce
+from services.admin_api.routes.parked import Publish
 from shared.store.engine import Database
 
 BASE = "/api/v1"
@@ -31,16 +35,20 @@ _RESOURCES = (
     member_exports,
     members,
     mailings,
+    deliveries,
     messages,
     suppressions,
+    parked,
     nodes,
     node_defaults,
     domain_limits,
+    tls_policies,
 )
 
 
-def application(database: Database, announce: Announce) -> FastAPI:
-    """The API on `database`, telling the nodes of changes through `announce`."""
+def application(database: Database, announce: Announce, publish: Publish) -> FastAPI:
+    """The API on `database`, telling the nodes of changes through `announce`, and sending parked payloads again through
+    `publish`."""
     app = FastAPI(
         title="Listfleet",
         version="1",
@@ -54,6 +62,7 @@ def application(database: Database, announce: Announce) -> FastAPI:
     )
     app.state.database = database
     app.state.announce = announce
+    app.state.publish = publish
     for resource in _RESOURCES:
         app.include_router(resource.router, prefix=BASE)
     problems.install(app)

@@ -9,7 +9,7 @@ from services.admin_api.auth import FirstToken
 from services.admin_api.settings import AdminSettings
 from shared.broker.connection import BrokerUnavailable
 from shared.broker.publisher import Publisher
-from shared.contracts.events import NodeSettingsChanged
+from shared.contracts.base import Payload
 from shared.runtime.http import HttpServer
 from shared.runtime.lifecycle import Process
 from shared.store.engine import Database
@@ -23,13 +23,21 @@ def build(settings: AdminSettings) -> Process:
     publisher = Publisher(settings.amqp_url, name="admin")
     first_token = FirstToken(database, settings.admin_token)
 
-    async def announce(event: NodeSettingsChanged) -> None:
+    async def announce(event: Payload) -> None:
         try:
             await publisher.broadcast(event)
         except BrokerUnavailable as error:
-            _log.warning("change not announced, the nodes will read it", node=event.node_name, because=str(error))
+            _log.warning("change not announced, the nodes will read it", change=repr(event), because=str(error))
 
-    server = HttpServer(application(database, announce), settings.admin_host, settings.admin_port)
+    async def publish(queue: str, payload: Payload) -> bool:
+        try:
+            await publisher.publish(queue, payload)
+        except BrokerUnavailable as error:
+            _log.warning("parked payload not sent again", queue=queue, because=str(error))
+            return False
+        return True
+
+    server = HttpServer(application(database, announce, publish), settings.admin_host, settings.admin_port)
 
     async def nothing() -> None:
         """The server finishes its requests when its loop ends."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter as Counted
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,9 +11,9 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from shared.core.delivery import Outcome
-from shared.store import deliveries
-from shared.store.deliveries import Recorded, Report
+from shared.store import outcomes
 from shared.store.engine import REFUSED_VALUES, Database, RawConnection, StoreUnavailable
+from shared.store.outcomes import Recorded, Report
 from shared.store.patience import PAUSE_SECONDS
 
 _log = structlog.get_logger(__name__)
@@ -42,7 +43,6 @@ class Recorder:
         node_name: Callable[[], str],
         unstarted_of: Callable[[Sequence[int]], Mapping[int, int]],
         on_cancelled: Callable[[Mapping[int, tuple[int, ...]]], Awaitable[None]],
-        give_up_after_seconds: float,
     ) -> None:
         """`unstarted_of` tells how many recipients of each batch are not started; `on_cancelled` tells their holders
         about second copies of what an earlier holder delivered after all."""
@@ -50,7 +50,6 @@ class Recorder:
         self._node_name = node_name
         self._unstarted_of = unstarted_of
         self._on_cancelled = on_cancelled
-        self._give_up_after_seconds = give_up_after_seconds
         self._pending: list[_Pending] = []
         self._has_pending = asyncio.Event()
 
@@ -70,8 +69,9 @@ class Recorder:
                     while True:
                         group = group or await self._next_group()
                         await self._write(connection, [pending.report for pending in group])
+                        for kind, count in Counted(pending.report.outcome.kind for pending in group).items():
+                            _outcomes.labels(kind.value).inc(count)
                         for pending in group:
-                            _outcomes.labels(pending.report.outcome.kind.value).inc()
                             if not pending.done.done():
                                 pending.done.set_result(None)
                         group = []
@@ -104,10 +104,9 @@ class Recorder:
             await self._on_cancelled(recorded.to_cancel)
 
     async def _record(self, connection: RawConnection, reports: Sequence[Report]) -> Recorded:
-        return await deliveries.record_outcomes(
+        return await outcomes.record_outcomes(
             connection,
             reports,
             self._unstarted_of(sorted({report.batch_id for report in reports})),
             node_name=self._node_name(),
-            give_up_after_seconds=self._give_up_after_seconds,
         )

@@ -5,16 +5,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
 from random import random
-from typing import Protocol
 
 from prometheus_client import Histogram
 
-from services.outbound_sender.backlog import Backlog, Job
+from services.outbound_sender.backlog import Backlog
+from services.outbound_sender.held_batch import Job
+from services.outbound_sender.host_places import HostFull
+from services.outbound_sender.kept_connection import Connection, Keeping, Kept, LimitedHost, NextHop
 from services.outbound_sender.limits import Limiter
-from services.outbound_sender.next_hop import LimitedHost
 from services.outbound_sender.rendering import WireContent
 from services.outbound_sender.taking import Taker
 from shared.core.address import Address
@@ -22,17 +22,15 @@ from shared.core.delivery import Outcome, OutcomeKind
 from shared.core.retry import retry_after_seconds
 from shared.core.verp import return_path_local
 from shared.store.batches import ClaimedBatch
-from shared.store.deliveries import Report
+from shared.store.outcomes import Report
 
 _transaction_seconds = Histogram(
     "listfleet_transaction_seconds", "From a recipient's start to its committed outcome, in seconds."
 )
 
-#: A connection that nobody needs is closed after so long.
-IDLE_SECONDS = 5.0
 #: What a transaction is thought to take before one was measured.
 FIRST_GUESS_SECONDS = 0.1
-#: After a kept connection turned out to be lost, the recipient is tried again this soon.
+#: After the peer ended a connection that was kept, the recipient is tried again this soon.
 LOST_CONNECTION_SECONDS = 1.0
 #: A commit that took longer waited for a database that was down; that says nothing about what the node can start.
 MAX_COMMIT_SECONDS = 1.0
@@ -42,42 +40,8 @@ MAX_UNRECORDED_SECONDS = 5.0
 MEAN_WEIGHT = 0.02
 
 
-class Connection(Protocol):
-    """A connection to a next hop."""
-
-    @property
-    def is_usable(self) -> bool: ...
-
-    async def send(
-        self,
-        return_path: str,
-        recipient: str,
-        content: bytes,
-        *,
-        has_8bit: bool,
-        needs_smtputf8: bool,
-        may_start_content: Callable[[], bool],
-    ) -> Outcome: ...
-
-    async def quit(self) -> None: ...
-
-    def abort(self) -> None: ...
-
-
-class NextHop(Protocol):
-    """Opens connections towards a recipient's domain."""
-
-    async def open_connection(self, domain: str, domain_limit: str) -> Connection | Outcome | LimitedHost: ...
-
-
-@dataclass(slots=True)
-class _Kept:
-    """The connection that a slot keeps from one transaction to the next."""
-
-    connection: Connection | None = None
-    destination: str | None = None
-    #: Nothing was sent on it yet.
-    is_new: bool = True
+#: A job, its outcome, and after how many seconds to try again if it is to be tried again.
+_Settled = tuple[Job, Outcome, float]
 
 
 class Pipeline:
@@ -96,9 +60,15 @@ class Pipeline:
         secret: bytes,
         may_send: Callable[[], bool],
         is_lease_fresh: Callable[[], bool],
+        keeping: Keeping,
+        is_stopped: Callable[[Job], bool],
+        seven_bit: Callable[[int], Awaitable[WireContent | Outcome]],
     ) -> None:
-        """`count` is told what each recipient's domain answered; `may_send` says whether anything may start at all:
-        the lease is fresh, sending is on, nobody drains."""
+        """`count` is told what each recipient's domain answered; `seven_bit` has a mailing's content for a
+        server without 8BITMIME.
+
+        `may_send` says whether anything may start at all: the lease is fresh, sending is on, nobody drains.
+        `is_stopped` says of one job that it may not: its mailing is paused, its recipient suppressed, and so on."""
         self._backlog = backlog
         self._taker = taker
         self._limiter = limiter
@@ -109,7 +79,11 @@ class Pipeline:
         self._secret = secret
         self._may_send = may_send
         self._is_lease_fresh = is_lease_fresh
+        self._keeping = keeping
+        self._seven_bit = seven_bit
+        self._is_stopped = is_stopped
         self._slots: dict[int, asyncio.Task[None]] = {}
+        self._kept: dict[int, Kept] = {}
         self._busy: set[int] = set()
         self._idle = asyncio.Condition()
         self._resized = asyncio.Event()
@@ -138,7 +112,7 @@ class Pipeline:
             await asyncio.gather(*self._slots.values(), return_exceptions=True)
 
     def resize(self) -> None:
-        """The limit of connections changed."""
+        """A limit of connections changed."""
         self._resized.set()
 
     def _fit_slots(self) -> None:
@@ -146,9 +120,20 @@ class Pipeline:
             if number not in self._slots:
                 self._slots[number] = asyncio.create_task(self._slot(number), name=f"slot {number}")
         for number, slot in self._slots.items():
-            # A busy slot above the limit finishes its transaction and then ends by itself.
-            if number >= self._limiter.connections and number not in self._busy:
+            # A busy slot finishes its transaction first, and then closes or ends by itself.
+            if number not in self._busy and (number >= self._limiter.connections or self._is_surplus(number)):
                 slot.cancel()
+
+    def _is_surplus(self, number: int) -> bool:
+        """Whether the slot keeps a connection to a host that has more of them than it may have by now."""
+        kept = self._kept.get(number)
+        return kept is not None and self._limiter.places.has_too_many(kept.hosts)
+
+    @property
+    def has_free_slots(self) -> bool:
+        """Whether any slot waits for a job, whatever its lane."""
+        reserved = self._limiter.express_connections
+        return sum(number >= reserved for number in self._busy) < self._limiter.connections - reserved
 
     async def settle(self) -> None:
         """Return when no slot has a job; what is in flight is finished, and its outcome committed."""
@@ -156,7 +141,7 @@ class Pipeline:
             await self._idle.wait_for(lambda: not self._busy)
 
     async def _slot(self, number: int) -> None:
-        kept = _Kept()
+        kept = self._kept[number] = Kept()
         try:
             while number < self._limiter.connections:
                 job = await self._next_job(kept, only_express=number < self._limiter.express_connections)
@@ -174,16 +159,17 @@ class Pipeline:
         finally:
             await self._close(kept)
 
-    async def _next_job(self, kept: _Kept, *, only_express: bool) -> Job:
-        if kept.connection is not None and (only_express or not len(self._backlog)):
+    async def _next_job(self, kept: Kept, *, only_express: bool) -> Job:
+        near, hosts = kept.destination, kept.hosts
+        if kept.connection is not None and not self._backlog.has_for(near, hosts, only_express=only_express):
             try:
-                async with asyncio.timeout(IDLE_SECONDS):
-                    return await self._backlog.next(kept.destination, only_express=only_express)
+                async with asyncio.timeout(self._keeping.idle_seconds):
+                    return await self._backlog.next(near, hosts, only_express=only_express)
             except TimeoutError:
                 await self._close(kept)
-        return await self._backlog.next(kept.destination, only_express=only_express)
+        return await self._backlog.next(kept.destination, kept.hosts, only_express=only_express)
 
-    async def _serve_limited(self, first: Job, kept: _Kept) -> None:
+    async def _serve_limited(self, first: Job, kept: Kept) -> None:
         """A limited batch: one recipient after the other, on a connection of its own, which is closed before the batch
         is. The one that was kept is another destination's."""
         await self._close(kept)
@@ -193,10 +179,12 @@ class Pipeline:
             job = self._backlog.next_of(job)
         await self._close(kept)
 
-    async def _serve(self, job: Job, kept: _Kept) -> None:
+    async def _serve(self, job: Job, kept: Kept) -> None:
         """One job from connection to committed outcome; or back to the others, when nothing may start any more."""
 
         def may_start() -> bool:
+            if not self._limiter.limits.serves(job.held.batch.lane) or self._is_stopped(job):
+                return False
             return self._may_send() and self._taker.holds(job)
 
         began_seconds = time.monotonic()
@@ -206,92 +194,147 @@ class Pipeline:
         if may_start():
             failure = await self._connect(job, kept)
             if failure is not None:
-                await self._end_without_sending(job, failure, kept)
+                await self._go_without(failure, job, kept, may_start)
                 return
-        if not await self._turn(job, may_start) or kept.connection is None:
+        if not await self._turn(job, len(job.held.content.content), may_start) or kept.connection is None:
             await self._hand_back(job, kept)
             return
         failure = await self._connect(job, kept)  # It may have been lost while the slot waited for its turn.
         if failure is not None:
-            await self._end_without_sending(job, failure, kept)
+            await self._go_without(failure, job, kept, may_start)
             return
-        self._taker.started(job)
-        self.started += 1
-        outcome, retry_seconds = await self._transact(job, job.held.content, kept)
-        sent_seconds, is_ours = time.monotonic(), self._taker.holds(job)
-        await self._commit(job, outcome, retry_seconds, kept)
-        if is_ours:
-            commit_seconds = min(time.monotonic() - sent_seconds, MAX_COMMIT_SECONDS)
-            self._measure(sent_seconds - began_seconds + commit_seconds)
+        jobs, content = [job], await self._content_for(job, kept.connection)
+        if isinstance(content, Outcome):
+            await self._end_without_sending(job, content, kept)
+            return
+        if content.shared_return_path is not None and job.held.moments is None:
+            jobs += self._backlog.more_like(job, kept.connection.max_recipients - 1, self._limiter.turn_now)
+        for starting in jobs:
+            self._taker.started(starting)
+        self.started += len(jobs)
+        while jobs:
+            settled, left = await self._transact(jobs, content, kept)
+            sent_seconds, is_ours = time.monotonic(), self._taker.holds(job)
+            await self._commit_all(settled, kept)
+            if is_ours and job.held.moments is None:  # Who waits for moments says nothing about what can be started.
+                commit_seconds = min(time.monotonic() - sent_seconds, MAX_COMMIT_SECONDS)
+                self._measure((sent_seconds - began_seconds + commit_seconds) / len(jobs))
+            if left and (failure := await self._connect(left[0], kept)):
+                if isinstance(failure, LimitedHost):
+                    self._taker.hand_back(left, domain_limit=failure.pattern)
+                    return
+                outcome = failure.as_outcome if isinstance(failure, HostFull) else failure
+                await self._commit_all([self._without_sending(other, outcome) for other in left], kept)
+                return
+            jobs, began_seconds = left, time.monotonic()
 
-    async def _turn(self, job: Job, may_start: Callable[[], bool]) -> bool:
-        """True when the job's message starts now: by the moments of its limit, and by the node's rate."""
+    async def _content_for(self, job: Job, connection: Connection) -> WireContent | Outcome:
+        """What the job's recipient is sent on this connection, or what it comes to without sending."""
+        content = job.held.content
+        if isinstance(content, Outcome) or not content.has_8bit or connection.takes_8bit:
+            return content
+        return await self._seven_bit(job.held.batch.mailing_id)
+
+    async def _turn(self, job: Job, content_bytes: int, may_start: Callable[[], bool]) -> bool:
+        """True when the job's message starts now: by the moments of its limit, and by the node's rates."""
         moments = job.held.moments
         if moments is None:
-            return await self._limiter.turn(may_start)
+            return await self._limiter.turn(content_bytes, may_start)
         while await moments.next(may_start):
-            if not await self._limiter.turn(may_start):
+            if not await self._limiter.turn(content_bytes, may_start):
                 return False
             if moments.take():
                 return True
         return False
 
-    async def _hand_back(self, job: Job, kept: _Kept) -> None:
+    async def _hand_back(self, job: Job, kept: Kept) -> None:
         """Let the others have the job; of a limited batch all that follows too, and its connection is closed first."""
         if job.held.moments is not None:
             await self._close(kept)
         self._taker.hand_back([job, *self._backlog.rest_of(job)])
 
-    async def _connect(self, job: Job, kept: _Kept) -> Outcome | LimitedHost | None:
+    async def _go_without(
+        self, failure: Outcome | HostFull | LimitedHost, job: Job, kept: Kept, may_start: Callable[[], bool]
+    ) -> None:
+        """There is no connection for the job now."""
+        if isinstance(failure, Outcome):
+            await self._end_without_sending(job, failure, kept)
+        elif isinstance(failure, LimitedHost):
+            self._taker.hand_back([job], domain_limit=failure.pattern)
+        elif may_start():
+            self._backlog.set_aside(job, failure.host)
+        else:
+            await self._hand_back(job, kept)
+
+    async def _connect(self, job: Job, kept: Kept) -> Outcome | HostFull | LimitedHost | None:
         """Have a usable connection to the job's destination in `kept`, or say why there is none."""
         destination = self._destination(job.address)
-        if kept.connection is not None and (kept.destination != destination or not kept.connection.is_usable):
+        if kept.connection is not None and (
+            kept.destination != destination
+            or not kept.connection.is_usable
+            or self._limiter.places.has_too_many(kept.hosts)
+        ):
             await self._close(kept)
         if kept.connection is not None:
             return None
         opened = await self._next_hop.open_connection(job.address.ascii_domain, job.held.batch.domain_limit)
-        if isinstance(opened, Outcome | LimitedHost):
+        if isinstance(opened, Outcome | HostFull | LimitedHost):
             return opened
-        kept.connection, kept.destination, kept.is_new = opened, destination, True
+        kept.connection, kept.destination = opened, destination
         self.open_connections += 1
         return None
 
-    async def _transact(self, job: Job, content: WireContent, kept: _Kept) -> tuple[Outcome, float]:
-        """The transaction's outcome, and after how many seconds to try again if it is to be tried again."""
+    async def _transact(
+        self, jobs: Sequence[Job], content: WireContent, kept: Kept
+    ) -> tuple[list[_Settled], list[Job]]:
+        """One transaction's outcomes, and whom the peer left for the next one."""
         assert kept.connection is not None  # noqa: S101 - `_connect` saw to it
-        was_stopped = False
+        was_stopped, first = False, jobs[0]
 
         def may_start_content() -> bool:
             nonlocal was_stopped
-            was_stopped = not (self._is_lease_fresh() and self._taker.holds(job))
+            was_stopped = not (self._is_lease_fresh() and all(map(self._taker.holds, jobs)))
+            was_stopped = was_stopped or any(map(self._is_stopped, jobs))
             return not was_stopped
 
-        outcome = await kept.connection.send(
-            f"{return_path_local(job.recipient.delivery_id, self._secret)}@{content.return_domain}",
-            job.address.wire,
-            content.content,
+        outcomes = await kept.connection.send(
+            content.shared_return_path
+            or f"{return_path_local(first.recipient.delivery_id, self._secret)}@{content.return_domain}",
+            [job.address.wire for job in jobs],
+            (content.content,),
             has_8bit=content.has_8bit,
-            needs_smtputf8=job.address.needs_smtputf8,
+            needs_smtputf8=content.needs_smtputf8 or first.address.needs_smtputf8,
             may_start_content=may_start_content,
         )
-        was_new, kept.is_new = kept.is_new, False
-        if not kept.connection.is_usable:
+        was_new, kept.messages = not kept.messages, kept.messages + len(jobs)
+        if not kept.connection.is_usable or kept.messages >= self._keeping.max_messages:
             await self._close(kept)
-        if was_stopped:
-            return outcome, 0.0
-        if outcome.kind is OutcomeKind.DEFERRED and outcome.reply is None and not was_new:
-            # The peer closed a connection that was kept: no word about this recipient, who gets a new connection.
-            return outcome, LOST_CONNECTION_SECONDS
-        return outcome, retry_after_seconds(job.recipient.attempt, random())  # noqa: S311 - jitter
+        settled, left = [], []
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            if outcome is None:
+                left.append(job)
+            elif was_stopped:
+                settled.append((job, outcome, 0.0))
+            elif not was_new and _is_the_connections_end(outcome):
+                settled.append((job, outcome, LOST_CONNECTION_SECONDS))
+            else:
+                settled.append((job, outcome, _retry_after_seconds(job, outcome)))
+        return settled, left
 
-    async def _end_without_sending(self, job: Job, end: Outcome | LimitedHost, kept: _Kept) -> None:
-        if isinstance(end, LimitedHost):
-            self._taker.hand_back([job], domain_limit=end.pattern)
-            return
+    async def _end_without_sending(self, job: Job, outcome: Outcome, kept: Kept) -> None:
         self._taker.started(job)
-        await self._commit(job, end, retry_after_seconds(job.recipient.attempt, random()), kept)  # noqa: S311 - jitter
+        await self._commit(*self._without_sending(job, outcome), kept)
 
-    async def _commit(self, job: Job, outcome: Outcome, retry_seconds: float, kept: _Kept) -> None:
+    def _without_sending(self, job: Job, outcome: Outcome) -> _Settled:
+        return job, outcome, _retry_after_seconds(job, outcome)
+
+    async def _commit_all(self, settled: Sequence[_Settled], kept: Kept) -> None:
+        if len(settled) == 1:
+            await self._commit(*settled[0], kept)
+        else:
+            await asyncio.gather(*[self._commit(*one, kept) for one in settled])
+
+    async def _commit(self, job: Job, outcome: Outcome, retry_seconds: float, kept: Kept) -> None:
         batch = job.held.batch
         self._count(batch, job.address.ascii_domain, outcome)
         report = Report(
@@ -310,7 +353,7 @@ class Pipeline:
             await self._record_limited(report, job, kept)
         self._taker.ended(job)
 
-    async def _record_limited(self, report: Report, job: Job, kept: _Kept) -> None:
+    async def _record_limited(self, report: Report, job: Job, kept: Kept) -> None:
         """Commit an outcome of a limited batch, whose connection another may have as soon as the batch is closed, or
         taken over because nobody heard of us for too long."""
         if kept.connection is None or self._backlog.is_last(job):
@@ -327,8 +370,25 @@ class Pipeline:
         _transaction_seconds.observe(transaction_seconds)
         self.mean_transaction_seconds += MEAN_WEIGHT * (transaction_seconds - self.mean_transaction_seconds)
 
-    async def _close(self, kept: _Kept) -> None:
-        connection, kept.connection, kept.destination = kept.connection, None, None
+    async def _close(self, kept: Kept) -> None:
+        connection, kept.connection, kept.destination, kept.messages = kept.connection, None, None, 0
         if connection is not None:
             self.open_connections -= 1
-            await connection.quit()
+            try:
+                await connection.quit()
+            finally:
+                self._limiter.places.give_back(connection.hosts)
+
+
+def _is_the_connections_end(outcome: Outcome) -> bool:
+    """The peer had enough of a connection that was kept: no word about the recipient, who gets a new one."""
+    return outcome.kind is OutcomeKind.DEFERRED and (outcome.reply is None or outcome.reply.code == 421)
+
+
+def _retry_after_seconds(job: Job, outcome: Outcome) -> float:
+    return retry_after_seconds(
+        job.recipient.attempt,
+        random(),  # noqa: S311 - jitter
+        schedule=job.held.batch.retry_schedule_seconds,
+        reply=outcome.reply,
+    )

@@ -10,9 +10,11 @@ from uuid import uuid4
 import structlog
 from prometheus_client import Gauge
 
-from services.outbound_sender.backlog import Backlog, HeldBatch, Job
+from services.outbound_sender.backlog import Backlog
+from services.outbound_sender.held_batch import HeldBatch, Job
 from services.outbound_sender.moments import Moments
 from services.outbound_sender.rendering import Renderer
+from services.outbound_sender.stop_list import StopList
 from shared.broker.connection import BrokerUnavailable
 from shared.broker.consumer import Received
 from shared.broker.publisher import Publisher
@@ -45,6 +47,17 @@ NOT_LOADED = Outcome(OutcomeKind.DEFERRED, "the message was not loaded")
 RECONCILE_EVERY = 10
 
 
+def _up_to(lane: Lane) -> tuple[Lane, ...]:
+    """The lane and those that go before it."""
+    lanes = tuple(Lane)
+    return lanes[: lanes.index(lane) + 1]
+
+
+def _most_held(capacity_per_second: float) -> int:
+    """More recipients would go back to the others before they are started."""
+    return max(1, int(capacity_per_second * HOLD_SECONDS))
+
+
 class Taker:
     """The batches of this node, from the claim to the last outcome."""
 
@@ -54,24 +67,29 @@ class Taker:
         publisher: Publisher,
         renderer: Renderer,
         backlog: Backlog,
+        stops: StopList,
         *,
         lease: Callable[[], Lease | None],
         capacity_per_second: Callable[[], float],
         limited_connections: Callable[[], int],
         domain_limits: Callable[[], DomainLimits],
+        serves: Callable[[Lane], bool],
         on_room: Callable[[Collection[str]], None],
     ) -> None:
         """`lease` is the one that is held, whether or not anything may be sent now: the capacity is 0 when not.
         `limited_connections` is how many connections limited batches may have, each of which takes one;
-        `domain_limits` are those in force; `on_room` is told the queues that the node wants more work of."""
+        `domain_limits` are those in force; `serves` says of which lanes recipients are taken; `on_room` is told the
+        queues that the node wants more work of."""
         self._database = database
         self._publisher = publisher
         self._renderer = renderer
         self._backlog = backlog
+        self._stops = stops
         self._lease = lease
         self._capacity_per_second = capacity_per_second
         self._limited_connections = limited_connections
         self._domain_limits = domain_limits
+        self._serves = serves
         self._on_room = on_room
         self._held: dict[int, HeldBatch] = {}
         self._claiming = asyncio.Lock()
@@ -104,9 +122,10 @@ class Taker:
         """How many recipients more the node may claim in the lane: what it starts soon, less what it has of this lane
         and of those that go before it."""
         capacity = self._capacity_per_second()
-        if capacity <= 0:
+        if capacity <= 0 or not self._serves(lane):
             return 0
-        return max(1, int(capacity * ROOM_SECONDS[lane])) - self._unstarted_before(lane)
+        soon, unstarted = max(1, int(capacity * ROOM_SECONDS[lane])), self._unstarted_before(lane)
+        return min(soon - self._startable(lane, unstarted), _most_held(capacity) - unstarted)
 
     @property
     def limited_room(self) -> int:
@@ -116,23 +135,29 @@ class Taker:
         return self._limited_connections() - sum(held.moments is not None for held in self._held.values())
 
     def _unstarted_before(self, lane: Lane) -> int:
-        lanes = list(Lane)
-        before = lanes[: lanes.index(lane) + 1]
+        before = _up_to(lane)
         return sum(
             len(held.unstarted) for held in self._held.values() if held.moments is None and held.batch.lane in before
         )
+
+    def _startable(self, lane: Lane, unstarted: int) -> int:
+        """What of these waits for no host: those that do shall not keep others' mail away."""
+        return unstarted - self._backlog.set_aside_in(_up_to(lane))
 
     def look_for_room(self) -> None:
         """Take work while less than half of what can soon be started is there; then batches are claimed whole."""
         capacity = self._capacity_per_second()
         wanted = {
-            lane.queue
-            for lane in Lane
-            if capacity > 0 and self._unstarted_before(lane) <= capacity * ROOM_SECONDS[Lane.POSTS] / 2
+            lane.queue for lane in Lane if capacity > 0 and self._serves(lane) and self._has_little(lane, capacity)
         }
         if self.limited_room > 0:
-            wanted |= {lane.limited_queue for lane in Lane}
+            wanted |= {lane.limited_queue for lane in Lane if self._serves(lane)}
         self._on_room(wanted)
+
+    def _has_little(self, lane: Lane, capacity: float) -> bool:
+        unstarted = self._unstarted_before(lane)
+        few = capacity * ROOM_SECONDS[Lane.POSTS] / 2
+        return self._startable(lane, unstarted) <= few and unstarted < _most_held(capacity)
 
     async def take(self, received: Received[SendBatch], lane: Lane) -> None:
         """Claim the batch and let the slots have its recipients, or let another node have it."""
@@ -152,7 +177,7 @@ class Taker:
         """Claim a limited batch whole, for one slot, or let another node have it."""
         async with self._claiming:
             lease = self._lease()
-            if lease is None or self.limited_room < 1:
+            if lease is None or self.limited_room < 1 or not self._serves(lane):
                 await self._pass_on(received, lane.limited_queue)
                 return
             held = await self._claim(received.payload.batch_id, lease, WHOLE, _nothing)
@@ -210,6 +235,7 @@ class Taker:
             return
         self._held[held.id] = held
         jobs = [Job(held, recipient, Address.parse(recipient.address)) for recipient in batch.recipients]
+        self._stops.claimed(held.open, [job.address for job in jobs])
         self._backlog.add(self._without_misfits(jobs))
 
     def _without_misfits(self, jobs: Sequence[Job]) -> Sequence[Job]:
@@ -250,12 +276,9 @@ class Taker:
         if not job.held.open:
             self._held.pop(job.held.id, None)
 
-    def cancel(self, batch_id: int, delivery_ids: Sequence[int]) -> None:
-        """An earlier holder did deliver these: those not started are not sent again."""
-        cancelled = set(delivery_ids)
-        self.hand_back(
-            self._backlog.remove(lambda job: job.held.id == batch_id and job.recipient.delivery_id in cancelled)
-        )
+    def hand_back_stopped(self) -> None:
+        """Let go of what must not start any more."""
+        self.hand_back(self._backlog.remove(self._stops.covers))
 
     def hand_back(self, jobs: Sequence[Job], *, domain_limit: str | None = None) -> None:
         """Let others have jobs that are in no slot and not started; with `domain_limit`, under that limit."""
@@ -268,6 +291,10 @@ class Taker:
     def hand_back_all(self) -> None:
         """Let others have everything that waits."""
         self.hand_back(self._backlog.remove(lambda _job: True))
+
+    def hand_back_unserved(self) -> None:
+        """Others have what waits in the lanes that this node does not serve any more."""
+        self.hand_back(self._backlog.remove(lambda job: not self._serves(job.held.batch.lane)))
 
     def forget_all(self) -> None:
         """The lease is gone, and with it every claim: what was not started is not ours any more."""

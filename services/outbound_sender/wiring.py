@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 import structlog
 
 from services.outbound_sender.answers import Answers
 from services.outbound_sender.backlog import Backlog
+from services.outbound_sender.connection import Timeouts
+from services.outbound_sender.dialing import is_ours
+from services.outbound_sender.kept_connection import Keeping
 from services.outbound_sender.limits import Limiter
 from services.outbound_sender.next_hop import MxRoute, NextHop, RelayRoute
 from services.outbound_sender.node import OutboundNode
 from services.outbound_sender.outcomes import Recorder
 from services.outbound_sender.pipeline import Pipeline
-from services.outbound_sender.rendering import Renderer
+from services.outbound_sender.rendering import Renderer, WireContent
 from services.outbound_sender.settings import OutboundSettings
+from services.outbound_sender.source_addresses import SourceAddresses
+from services.outbound_sender.stop_list import StopList
 from services.outbound_sender.taking import Taker
+from services.outbound_sender.transport import Login, Terms
 from shared.broker.connection import BrokerUnavailable
 from shared.broker.consumer import Consumer, ControlListener, Handler, Received, reader_of
 from shared.broker.publisher import Publisher
@@ -24,7 +31,7 @@ from shared.contracts.commands import SendBatch
 from shared.contracts.events import DeliveriesCancelled
 from shared.contracts.topology import Lane
 from shared.core.address import Address
-from shared.core.domain_limit import DomainLimits
+from shared.core.delivery import Outcome
 from shared.core.node import NodeKind
 from shared.dns.mx import MxLookup
 from shared.dns.resolver import Resolver
@@ -34,6 +41,7 @@ from shared.runtime.settings import host_and_port
 from shared.store import mailings
 from shared.store.engine import Database
 from shared.store.mailings import MailingContent
+from shared.store.patience import until_available
 
 _log = structlog.get_logger(__name__)
 
@@ -44,9 +52,11 @@ def build(settings: OutboundSettings) -> Process:
     database = Database(settings.database_url, name=name, pool_size=6)
     lease_database = Database(settings.database_url, name=f"{name} lease", pool_size=1)
     publisher = Publisher(settings.amqp_url, name=name)
-    limiter = Limiter()
+    limiter = Limiter(has_one_host=settings.delivery == "relay")
     backlog = Backlog(_destination(settings))
-    node = OutboundNode(backlog, limiter)
+    stops = StopList()
+    node = OutboundNode(backlog, limiter, stops)
+    limiter.places.on_room = backlog.has_room
 
     async def load(mailing_id: int) -> MailingContent:
         async with database.raw() as connection:
@@ -62,15 +72,21 @@ def build(settings: OutboundSettings) -> Process:
             except BrokerUnavailable as error:
                 _log.warning("cancellation not heard", batch=batch_id, error=str(error))
 
+    async def seven_bit(mailing_id: int) -> WireContent | Outcome:
+        return await until_available(lambda: renderer.content(mailing_id, seven_bit=True), doing="content")
+
+    renderer = Renderer(load)
     taker = Taker(
         database,
         publisher,
-        Renderer(load),
+        renderer,
         backlog,
+        stops,
         lease=node.lease,
         capacity_per_second=node.capacity_per_second,
         limited_connections=lambda: limiter.limited_connections,
         domain_limits=lambda: node.domain_limits,
+        serves=node.serves,
         on_room=node.on_room,
     )
     keeper = LeaseKeeper(
@@ -87,25 +103,22 @@ def build(settings: OutboundSettings) -> Process:
         node_name=lambda: keeper.name,
         unstarted_of=taker.unstarted_of,
         on_cancelled=cancel_elsewhere,
-        give_up_after_seconds=settings.give_up_after_seconds,
     )
     answers = Answers(database)
     pipeline = Pipeline(
         backlog,
         taker,
         limiter,
-        NextHop(
-            _route(settings),
-            hostname=settings.hostname,
-            # A relay is no mail exchanger: whom it talks to, it does not say.
-            domain_limits=DomainLimits if settings.delivery == "relay" else lambda: node.domain_limits,
-        ),
+        _next_hop(settings, node, limiter),
         recorder.record,
         answers.count,
         destination=_destination(settings),
         secret=settings.secret.encode(),
         may_send=node.may_send,
         is_lease_fresh=lambda: keeper.is_fresh,
+        keeping=Keeping(settings.connection_idle_seconds, settings.messages_per_connection),
+        seven_bit=seven_bit,
+        is_stopped=stops.covers,
     )
 
     async def take(lane: Lane, received: Received[SendBatch]) -> None:
@@ -152,11 +165,42 @@ def build(settings: OutboundSettings) -> Process:
     )
 
 
-def _route(settings: OutboundSettings) -> RelayRoute | MxRoute:
-    if settings.relay is not None and settings.delivery == "relay":
-        return RelayRoute(*host_and_port(settings.relay))
+def _next_hop(settings: OutboundSettings, node: OutboundNode, limiter: Limiter) -> NextHop:
+    sources = SourceAddresses(settings.source_addresses)
+    terms = Terms(settings.hostname, _timeouts(settings), bandwidth=limiter.bandwidth)
+    if settings.relay is None or settings.delivery == "mx":
+        return NextHop(
+            _mx_route(settings),
+            terms,
+            policy=node.tls_policy,
+            sources=sources,
+            places=limiter.places,
+            domain_limits=lambda: node.domain_limits,
+        )
+    # A relay is no mail exchanger: whom it talks to, it does not say. So no limit of one is looked for.
+    if settings.relay_user is not None and settings.relay_password is not None:
+        terms = replace(terms, login=Login(settings.relay_user, settings.relay_password.get_secret_value()))
+    route = RelayRoute(*host_and_port(settings.relay))
+    policy = settings.relay_policy
+    return NextHop(route, terms, policy=lambda _domain: policy, sources=sources, places=limiter.places)
+
+
+def _mx_route(settings: OutboundSettings) -> MxRoute:
     resolver = Resolver(host_and_port(settings.dns_resolver) if settings.dns_resolver else None)
-    return MxRoute(MxLookup(resolver, allow_private_hosts=settings.allow_private_hosts), port=settings.remote_smtp_port)
+    lookup = MxLookup(
+        resolver,
+        allow_private_hosts=settings.allow_private_hosts,
+        is_ours=lambda host: host.name.lower() == settings.hostname.lower() or is_ours(host.address),
+    )
+    return MxRoute(lookup, port=settings.remote_smtp_port)
+
+
+def _timeouts(settings: OutboundSettings) -> Timeouts:
+    return Timeouts(
+        connect_seconds=settings.connect_timeout_seconds,
+        command_seconds=settings.command_timeout_seconds,
+        final_dot_seconds=settings.final_dot_timeout_seconds,
+    )
 
 
 def _destination(settings: OutboundSettings) -> Callable[[Address], str]:

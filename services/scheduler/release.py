@@ -88,7 +88,7 @@ class Releaser:
         async with self._database.raw_transaction() as connection:
             if not await release.try_lock(connection, lane):
                 return Step([], has_more=False)
-            nodes, per_second = await release.nodes_capacity(connection)
+            nodes, per_second = await release.nodes_capacity(connection, lane)
             waiting = await release.waiting(connection, lane, count_to=MAX_BATCH_SIZE * PARTS_A_NODE * max(1, nodes))
             batch_ids: list[int] = []
             for portion in portions(

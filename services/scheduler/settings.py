@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field, field_validator
 
 from shared.core.address import Address
+from shared.core.retry import GIVE_UP_AFTER_SECONDS
 from shared.runtime.settings import NodeSettings
 
 
@@ -13,6 +14,8 @@ class SchedulerSettings(NodeSettings):
 
     #: Where mail to postmaster@, abuse@ and LIST-owner@ goes; without it such mail is kept, and nobody reads it.
     operator_address: str | None = None
+    #: Age at which deliveries are given up, unless their list says otherwise.
+    give_up_after_seconds: float = Field(default=GIVE_UP_AFTER_SECONDS, gt=0)
     #: Members whose deliveries are made in one transaction.
     expansion_page_size: int = Field(default=5000, ge=1, le=100_000)
     #: How long work in a committed row may stay unpublished before the sweep publishes it.

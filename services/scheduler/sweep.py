@@ -13,7 +13,7 @@ from shared.broker.publisher import Publisher
 from shared.contracts.commands import ExpandMailing
 from shared.contracts.events import MailReceived
 from shared.contracts.topology import Lane, TaskQueue
-from shared.store import domain_limits, mailings, messages, nodes, release
+from shared.store import domain_limits, expansion, mailings, messages, nodes, release
 from shared.store.engine import Database, StoreUnavailable
 
 _log = structlog.get_logger(__name__)
@@ -68,10 +68,10 @@ class Sweep:
 
     async def _publish_expansions(self) -> None:
         async with self._database.raw() as connection:
-            due = await mailings.expand_due(connection)
+            due = await expansion.expand_due(connection)
         await self._publisher.publish_all(TaskQueue.TASKS.value, [ExpandMailing(mailing_id) for mailing_id in due])
         async with self._database.raw() as connection:
-            await mailings.mark_expansion_published(connection, due, again_after_seconds=self._republish_after_seconds)
+            await expansion.mark_expansion_published(connection, due, again_after_seconds=self._republish_after_seconds)
 
     async def _publish_batches(self) -> None:
         for lane, is_limited in itertools.product(Lane, (False, True)):

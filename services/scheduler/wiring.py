@@ -8,6 +8,7 @@ from services.scheduler.limited_release import LimitedReleaser
 from services.scheduler.release import Releaser
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.slowing import Slowing
+from services.scheduler.stopping import Stopper
 from services.scheduler.sweep import Sweep
 from services.scheduler.takeover import Takeover
 from services.scheduler.tasks.destinations import Destinations
@@ -30,6 +31,8 @@ from shared.store.nodes import Vitals
 
 #: Payloads that one scheduler handles at once, a queue.
 PREFETCH = 2
+#: A dead payload that could not be kept has nowhere else to go: it is tried again after so long.
+PUT_BACK_AFTER_SECONDS = 30.0
 
 
 def build(settings: SchedulerSettings) -> Process:
@@ -73,6 +76,7 @@ def build(settings: SchedulerSettings) -> Process:
         publisher,
         operator_address=settings.operator_address,
         publish_within_seconds=settings.publish_within_seconds,
+        give_up_after_seconds=settings.give_up_after_seconds,
     )
     expand = Expand(
         database,
@@ -93,7 +97,14 @@ def build(settings: SchedulerSettings) -> Process:
         )
         for queue in TaskQueue
     ]
-    parking = Consumer(settings.amqp_url, PARKED_QUEUE, read_dead, handled_by(Park(database)), name=name)
+    parking = Consumer(
+        settings.amqp_url,
+        PARKED_QUEUE,
+        read_dead,
+        handled_by(Park(database)),
+        name=name,
+        put_back_after_seconds=PUT_BACK_AFTER_SECONDS,
+    )
     all_consumers: list[Consumer[Any]] = [*consumers, parking]
 
     async def drain() -> None:
@@ -117,6 +128,7 @@ def build(settings: SchedulerSettings) -> Process:
             limited_releaser.run,
             Slowing(database).run,
             sweep.run,
+            Stopper(database).run,
             *(consumer.run for consumer in all_consumers),
         ],
         drain=drain,

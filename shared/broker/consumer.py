@@ -52,7 +52,8 @@ def reader_of(*payload_types: type[P]) -> Reader[P]:
 def read_dead(message: AbstractIncomingMessage) -> DeadPayload:
     """Reads whatever was dead-lettered."""
     deaths = message.headers.get("x-death")
-    latest: Mapping[str, Any] = deaths[0] if isinstance(deaths, list) and deaths else {}  # type: ignore[assignment]
+    first = deaths[0] if isinstance(deaths, list) and deaths else None
+    latest: Mapping[str, Any] = first if isinstance(first, Mapping) else {}
     try:
         because = f"{latest.get('reason', 'dead-lettered')} with {decode(message.body)!r}"
     except UnreadablePayload as error:
@@ -81,11 +82,20 @@ Handler = Callable[[Received[P]], Awaitable[None]]
 class Consumer(Generic[P]):
     """Takes payloads from one queue, at most `prefetch` unacknowledged, while `is_wanted` is set.
 
-    The handler acknowledges. A payload that cannot be read, or whose handler raises, is rejected to `parked`.
+    The handler acknowledges. A payload that cannot be read, or whose handler raises, is rejected to `parked`; or, where
+    there is nowhere to park it, put back after `put_back_after_seconds`.
     """
 
     def __init__(
-        self, url: str, queue: str, read: Reader[P], handler: Handler[P], *, name: str, prefetch: int = 1
+        self,
+        url: str,
+        queue: str,
+        read: Reader[P],
+        handler: Handler[P],
+        *,
+        name: str,
+        prefetch: int = 1,
+        put_back_after_seconds: float | None = None,
     ) -> None:
         self._url = url
         self._queue_name = queue
@@ -93,6 +103,7 @@ class Consumer(Generic[P]):
         self._handler = handler
         self._name = f"{name} {queue}"
         self._prefetch = prefetch
+        self._put_back_after_seconds = put_back_after_seconds
         self._wanted = asyncio.Event()
         self._wanted.set()
         self._changed = asyncio.Event()
@@ -180,13 +191,15 @@ class Consumer(Generic[P]):
             await self._handler(Received(self._read(message), message))
         except Exception as error:  # noqa: BLE001 - whatever it is, the payload is parked whole and the consumer lives
             _log.error(
-                "payload parked", queue=self._queue_name, error=f"{type(error).__name__}: {error}", exc_info=True
+                "payload not handled", queue=self._queue_name, error=f"{type(error).__name__}: {error}", exc_info=True
             )
-            await self._park(message)
+            await self._set_aside(message)
 
-    async def _park(self, message: AbstractIncomingMessage) -> None:
+    async def _set_aside(self, message: AbstractIncomingMessage) -> None:
         try:
-            await message.reject(requeue=False)
+            if self._put_back_after_seconds is not None:
+                await asyncio.sleep(self._put_back_after_seconds)
+            await message.reject(requeue=self._put_back_after_seconds is not None)
         except _BROKER_FAULTS:
             _log.info("rejection lost; the broker hands the payload out again")
 

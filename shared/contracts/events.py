@@ -18,7 +18,20 @@ class NodeSettingsChanged(Payload, frozen=True, tag="NodeSettingsChanged/1"):
 
 
 class DeliveriesCancelled(Payload, frozen=True, tag="DeliveriesCancelled/1"):
-    """Deliveries in a claimed batch that must not be started any more: an earlier holder did deliver them after all."""
+    """Deliveries in a claimed batch that must not be started any more: an earlier holder did deliver them after all, or
+    somebody cancelled them."""
 
     batch_id: int
     delivery_ids: tuple[int, ...]
+
+
+class MailingChanged(Payload, frozen=True, tag="MailingChanged/1"):
+    """Somebody paused, resumed or cancelled a mailing, or set its last moment. The rows say what holds now."""
+
+    mailing_id: int
+
+
+class AddressSuppressed(Payload, frozen=True, tag="AddressSuppressed/1"):
+    """Nobody may mail this address, in its normalised form, any more."""
+
+    email_key: str

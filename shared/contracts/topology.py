@@ -14,7 +14,13 @@ import msgspec
 
 from shared.contracts.base import Payload, UnreadablePayload
 from shared.contracts.commands import ExpandMailing, SendBatch
-from shared.contracts.events import DeliveriesCancelled, MailReceived, NodeSettingsChanged
+from shared.contracts.events import (
+    AddressSuppressed,
+    DeliveriesCancelled,
+    MailingChanged,
+    MailReceived,
+    NodeSettingsChanged,
+)
 
 WORK_EXCHANGE = "listfleet.work"
 CONTROL_EXCHANGE = "listfleet.control"
@@ -89,7 +95,15 @@ QUEUES: tuple[QueueDeclaration, ...] = (
 )
 
 #: Every payload that may travel, in every version that is still read.
-KNOWN_PAYLOADS = SendBatch | ExpandMailing | MailReceived | NodeSettingsChanged | DeliveriesCancelled
+KNOWN_PAYLOADS = (
+    SendBatch
+    | ExpandMailing
+    | MailReceived
+    | NodeSettingsChanged
+    | DeliveriesCancelled
+    | MailingChanged
+    | AddressSuppressed
+)
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Payload] = msgspec.json.Decoder(KNOWN_PAYLOADS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 
 import idna
 
@@ -98,6 +99,8 @@ def _check_local(local: str) -> None:
         raise InvalidAddress("The part before the @ is not well formed.")
 
 
+# A list's members have few domains, and of a large list there are many.
+@lru_cache(maxsize=4096)
 def _to_ascii(domain: str) -> str:
     lowered = domain.lower()
     if domain.startswith("["):

@@ -17,7 +17,7 @@ class OutcomeKind(StrEnum):
     DEFERRED = "deferred"
     #: 5yz while connected: final.
     REFUSED = "refused"
-    #: The connection ended between the final dot and its reply: nobody can know. Tried again.
+    #: The connection ended between the final dot and its reply: nobody can know. Tried again, once.
     UNKNOWN = "unknown"
 
 
@@ -28,11 +28,13 @@ class DeliveryState(StrEnum):
     OPEN = "open"
     DELIVERED = "delivered"
     REFUSED = "refused"
-    #: Older than the give-up age.
+    #: Two attempts of a round ended between the final dot and its reply: it may have arrived, even twice.
+    UNKNOWN = "unknown"
+    #: Older than the give-up age, or past the moment after which the mailing is not to be sent.
     EXPIRED = "expired"
     #: The address was suppressed before it was sent to.
     SUPPRESSED = "suppressed"
-    #: The mailing was cancelled before it was sent.
+    #: Somebody cancelled it, or its mailing, before it was sent.
     CANCELLED = "cancelled"
     #: Set aside whole, after its nodes died five times.
     PARKED = "parked"
@@ -40,6 +42,8 @@ class DeliveryState(StrEnum):
 
 #: The states from which nothing follows by itself; a late report of *delivered* wins over each of the others.
 ENDED = frozenset(DeliveryState) - {DeliveryState.OPEN}
+#: What "send again" opens a new round for without being asked for it by name: a delivered one has its copy.
+SENT_AGAIN = ENDED - {DeliveryState.DELIVERED}
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,41 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 MAX_CONNECTIONS = 10_000
 MAX_MESSAGES_PER_SECOND = 1_000_000.0
 #: One message in some quarter of an hour: slower than that is a node that should be switched off.
 MIN_MESSAGES_PER_SECOND = 0.001
+MAX_MESSAGES_PER_HOUR = 1_000_000_000
+MIN_MEGABITS_PER_SECOND = 0.01
+MAX_MEGABITS_PER_SECOND = 1_000_000.0
 MAX_PREFETCH_BATCHES = 1_000
+#: The names of all lanes, the most urgent first.
+LANES = ("express", "posts", "bulk")
+
+
+class Limit(StrEnum):
+    """What can hold back a node that has recipients to send to; the names are those of the settings."""
+
+    MAX_CONNECTIONS = "max_connections"
+    MAX_CONNECTIONS_PER_HOST = "max_connections_per_host"
+    MAX_MESSAGES_PER_SECOND = "max_messages_per_second"
+    MAX_MESSAGES_PER_HOUR = "max_messages_per_hour"
+    MAX_MEGABITS_PER_SECOND = "max_megabits_per_second"
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBack:
+    """A limit that a node waits for."""
+
+    limit: Limit
+    since_at: datetime
+    #: Those in the node's hands that could start without it. With none, the node takes nothing: it may start nothing
+    #: soon.
+    recipients: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,30 +52,56 @@ class NodeLimits:
 
     #: Off: the node takes nothing more, and finishes what it started.
     sending_enabled: bool = True
+    #: The lanes that the node takes recipients of.
+    lanes: tuple[str, ...] | None = None
     #: SMTP connections that are open at once, to all hosts together.
     max_connections: int | None = 20
+    #: SMTP connections that are open at once to one destination host; a relay is one host.
+    max_connections_per_host: int | None = None
     max_messages_per_second: float | None = None
+    #: Spread over the hour.
+    max_messages_per_hour: int | None = None
+    #: Content of messages, in 1,000,000 bits.
+    max_megabits_per_second: float | None = None
     #: Batches that RabbitMQ may hand to the node before the first is finished.
     prefetch_batches: int = 4
+
+    def serves(self, lane: str) -> bool:
+        """Whether the node takes recipients of the lane."""
+        return self.lanes is None or lane in self.lanes
+
+    @property
+    def max_bytes_per_second(self) -> float | None:
+        """The megabits a second, as bytes."""
+        return None if self.max_megabits_per_second is None else self.max_megabits_per_second * 125_000
 
 
 #: The names of all settings.
 SETTINGS = tuple(field.name for field in fields(NodeLimits))
 
 
+#: Of the settings that are numbers: at least, at most, and whether a whole number.
+_RANGES = {
+    "max_connections": (1, MAX_CONNECTIONS, True),
+    "max_connections_per_host": (1, MAX_CONNECTIONS, True),
+    "max_messages_per_second": (MIN_MESSAGES_PER_SECOND, MAX_MESSAGES_PER_SECOND, False),
+    "max_messages_per_hour": (1, MAX_MESSAGES_PER_HOUR, True),
+    "max_megabits_per_second": (MIN_MEGABITS_PER_SECOND, MAX_MEGABITS_PER_SECOND, False),
+    "prefetch_batches": (1, MAX_PREFETCH_BATCHES, True),
+}
+
+
 def refusal_of(name: str, value: object) -> str | None:
     """One sentence that says why the setting `name` cannot have this value; `None` when it can."""
     if name == "sending_enabled":
         return None if isinstance(value, bool) else "This is true or false."
-    if name == "max_messages_per_second":
-        return _refusal_of_number(value, MIN_MESSAGES_PER_SECOND, MAX_MESSAGES_PER_SECOND, whole=False)
-    if name == "max_connections":
-        return _refusal_of_number(value, 1, MAX_CONNECTIONS)
-    if name == "prefetch_batches":
-        if value is None:
-            return "This cannot be unlimited."
-        return _refusal_of_number(value, 1, MAX_PREFETCH_BATCHES)
-    return "There is no such setting."
+    if name == "lanes":
+        return _refusal_of_lanes(value)
+    if name == "prefetch_batches" and value is None:
+        return "This cannot be unlimited."
+    if name not in _RANGES:
+        return "There is no such setting."
+    return _refusal_of_number(value, *_RANGES[name])
 
 
 def limits_from(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> NodeLimits:
@@ -62,10 +116,22 @@ def limits_from(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> NodeLimi
         for name, value in settings.items()
         if refusal_of(name, value) is None
     }
+    if known.get("lanes") is not None:
+        known["lanes"] = tuple(lane for lane in LANES if lane in known["lanes"])
     return NodeLimits(**known)
 
 
-def _refusal_of_number(value: object, at_least: float, at_most: float, *, whole: bool = True) -> str | None:
+def _refusal_of_lanes(value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, list | tuple) or any(lane not in LANES for lane in value) or len(set(value)) < len(value):
+        return f"This is a list of some of {', '.join(LANES)}, each once, or null for all."
+    if not value:
+        return "No lane is no limit: to stop a node's sending, set sending_enabled to false."
+    return None
+
+
+def _refusal_of_number(value: object, at_least: float, at_most: float, whole: bool) -> str | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not math.isfinite(value):

@@ -32,7 +32,7 @@ class BatchState(StrEnum):
     """Where a batch stands. *Closed* and *revoked* are final: a batch id is never used twice.
 
     released → claimed (a node took it) → closed (outcomes or hand-back, none open)
-    released → revoked (emptied) · claimed → revoked (takeover)
+    released → revoked (emptied, or its mailing stopped) · claimed → revoked (takeover)
     """
 
     RELEASED = "released"

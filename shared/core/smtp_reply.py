@@ -50,6 +50,10 @@ def clean_text(text: str) -> str:
 MAX_REPLY_BYTES = 65_536
 MAX_REPLY_LINES = 100
 
+#: Every code that a reply can have.
+_CODES = {b"%d" % code: code for code in range(200, 600)}
+_BLANKS = b" \t\r\n"
+
 #: What is shown of a line that is no reply.
 _SHOWN_OF_GARBAGE = 40
 
@@ -61,7 +65,7 @@ class ReplyParser:
     Lines may end in a bare LF, and a reply of several lines has its last line's code, as other clients read them.
     """
 
-    __slots__ = ("_incomplete_line", "_lines", "_reply_bytes", "fault")
+    __slots__ = ("_heard", "_heard_replies", "_incomplete_line", "_lines", "_reply_bytes", "fault")
 
     def __init__(self) -> None:
         #: Why the stream can no longer be read, one short sentence; `None` while it can.
@@ -69,29 +73,44 @@ class ReplyParser:
         self._incomplete_line = b""
         self._lines: list[bytes] = []
         self._reply_bytes = 0
+        #: The last bytes that held several whole replies: to each pipelined envelope a server says the same again.
+        self._heard = b""
+        self._heard_replies: list[Reply] = []
 
     @property
     def is_inside_a_reply(self) -> bool:
         return bool(self._incomplete_line or self._lines)
 
     def feed(self, data: bytes) -> list[Reply]:
-        """The replies that `data` completes, in order."""
+        """The replies that `data` completes, in order; the list is not to be changed."""
         if self.fault is not None:
             return []
+        if self._incomplete_line or self._lines:
+            return self._read(data)
+        if data == self._heard:
+            return self._heard_replies
+        if data[3:4] == b" " and data[:3] in _CODES and data.find(b"\n") == len(data) - 1 <= MAX_REPLY_TEXT:
+            return [Reply(_CODES[data[:3]], _cleaned(data[4:]))]
+        replies = self._read(data)
+        if len(replies) > 1 and self.fault is None and not self.is_inside_a_reply:
+            self._heard, self._heard_replies = data, replies
+        return replies
+
+    def _read(self, data: bytes) -> list[Reply]:
         replies: list[Reply] = []
         lines = (self._incomplete_line + data if self._incomplete_line else data).split(b"\n")
         self._incomplete_line = lines.pop()
         for line in lines:
             self._reply_bytes += len(line) + 1
-            code, separator = line[:3], line[3:4].rstrip(b"\r")
-            if not (len(code) == 3 and code.isdigit() and b"200" <= code <= b"599" and separator in (b"", b" ", b"-")):
+            code, separator = _CODES.get(line[:3]), line[3:4].rstrip(b"\r")
+            if code is None or separator not in (b"", b" ", b"-"):
                 self._break(f"not an SMTP reply: {_shown(line)}")
                 return replies
             self._lines.append(line)
             if self._is_too_long():
                 return replies
             if separator != b"-":
-                replies.append(Reply(int(code), _text(self._lines)))
+                replies.append(Reply(code, _cleaned(b"\n".join([line[4:].strip(_BLANKS) for line in self._lines]))))
                 self._lines.clear()
                 self._reply_bytes = 0
         self._is_too_long()
@@ -109,8 +128,8 @@ class ReplyParser:
         self._lines.clear()
 
 
-def _text(lines: list[bytes]) -> str:
-    text = b"\n".join([line[4:].strip(b" \t\r") for line in lines]).decode("utf-8", "replace")
+def _cleaned(words: bytes) -> str:
+    text = words.strip(_BLANKS).decode("utf-8", "replace")
     if len(text) <= MAX_REPLY_TEXT and text.isprintable():  # nearly every reply: one line of plain words
         return text
     return clean_text(text)

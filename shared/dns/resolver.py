@@ -33,11 +33,13 @@ class MxRecord:
 class Resolver:
     """Asks one resolver, or the system's; `lifetime_seconds` bounds a question with all its retries."""
 
-    def __init__(self, nameserver: tuple[str, int] | None = None, *, lifetime_seconds: float = 10) -> None:
+    def __init__(
+        self, nameserver: tuple[str, int] | None = None, *, lifetime_seconds: float = 10, cache_size: int = CACHE_SIZE
+    ) -> None:
         self._resolver = dns.asyncresolver.Resolver(configure=nameserver is None)
         if nameserver is not None:
             self._resolver.nameservers = [dns.nameserver.Do53Nameserver(*nameserver)]
-        self._resolver.cache = dns.resolver.LRUCache(CACHE_SIZE)
+        self._resolver.cache = dns.resolver.LRUCache(cache_size)
         self._resolver.lifetime = lifetime_seconds
 
     async def mx(self, domain: str) -> tuple[MxRecord, ...]:

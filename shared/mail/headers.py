@@ -118,3 +118,16 @@ def _body_at(raw: bytes, position: int) -> int:
         if raw.startswith(empty_line, position):
             return position + len(empty_line)
     return position
+
+
+def has_utf8_header(content: bytes) -> bool:
+    """Whether the header of `content` (line ends CR LF) holds characters beyond ASCII, in UTF-8 (RFC 6532)."""
+    end = content.find(b"\r\n\r\n")
+    header = content[:end] if end >= 0 else content
+    if header.isascii():
+        return False
+    try:
+        header.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -6,7 +6,7 @@ deadlocks, and what is read afterwards is what the others left (READ COMMITTED).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -15,7 +15,10 @@ from sqlalchemy import BigInteger, Column, Float, Index, text
 from sqlmodel import Field, SQLModel
 
 from shared.contracts.topology import Lane
+from shared.core.delivery import DeliveryState
 from shared.core.node import BatchState
+from shared.core.retry import SCHEDULE_SECONDS
+from shared.store import endings
 from shared.store.columns import enum_type, identity_field, moment_field
 from shared.store.engine import RawConnection
 
@@ -50,14 +53,14 @@ class Batch(SQLModel, table=True):
     holder: UUID | None = None
     node_name: str | None = None
     claim: UUID | None = None
-    #: Recipients without an outcome, and those of them that were not started.
+    #: Recipients without an outcome, and those of them that were not started. What follows counts deliveries by how
+    #: they ended here, but for `deferred`, which counts attempts.
     open: int
     unstarted: int
     delivered: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     refused: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     deferred: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     unknown: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
-    expired: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     parked: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     publishes: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     publish_due_at: datetime | None = moment_field(nullable=True)
@@ -106,6 +109,8 @@ class ClaimedBatch:
     recipients: tuple[Recipient, ...]
     #: Recipients that went back because the node may not start them soon.
     handed_back: int
+    #: The list's waits between attempts, in seconds.
+    retry_schedule_seconds: tuple[float, ...] = SCHEDULE_SECONDS
     #: `None` for a batch that is under no limit.
     limit: BatchLimit | None = None
 
@@ -122,6 +127,25 @@ async def lock(connection: RawConnection, batch_ids: Sequence[int]) -> Mapping[i
         batch_ids,
     )
     return {row["id"]: row["claim"] for row in rows}
+
+
+async def lock_members(
+    connection: RawConnection, delivery_ids: Sequence[int], *, also: Collection[int] = ()
+) -> Mapping[int, int | None] | None:
+    """Lock the batches of those deliveries that are outstanding, and `also`, and then the rows: delivery → batch.
+
+    Nobody else can move them then, those in no batch included: a release passes locked rows over. `None` when one was
+    moved in between: the transaction is to begin anew.
+    """
+    seen = await connection.fetch(_BATCHES_OF, delivery_ids)
+    locked = {row["batch_id"] for row in seen if row["batch_id"] is not None}.union(also)
+    await lock(connection, sorted(locked))
+    rows = await connection.fetch(f"{_BATCHES_OF} ORDER BY delivery_id FOR UPDATE", delivery_ids)
+    members = {row["delivery_id"]: row["batch_id"] for row in rows}
+    return members if locked.issuperset(batch_id for batch_id in members.values() if batch_id is not None) else None
+
+
+_BATCHES_OF = "SELECT delivery_id, batch_id FROM outstanding WHERE delivery_id = ANY($1)"
 
 
 async def claim(
@@ -143,7 +167,9 @@ async def claim(
                                publish_due_at = NULL
             WHERE id = $1 AND (state = 'released' OR (state = 'claimed' AND claim = $4))
             RETURNING mailing_id, mailing_created_at, lane, open, is_limited, domain_limit, start_interval_seconds,
-                      extract(epoch FROM starts_at - clock_timestamp())::float AS starts_in_seconds
+                      extract(epoch FROM starts_at - clock_timestamp())::float AS starts_in_seconds, (
+                SELECT l.retry_schedule_seconds FROM mailings m JOIN mailing_lists l ON l.id = m.list_id
+                WHERE m.id = batches.mailing_id) AS retry_schedule_seconds
             """,
             batch_id,
             lease,
@@ -169,15 +195,28 @@ async def claim(
             )
         members = await connection.fetch(
             """
-            SELECT delivery_id, round, attempt, (
-                -- No join: that may be planned to walk through all deliveries, 5 ms instead of 0.1.
-                SELECT d.recipient FROM deliveries d WHERE d.id = delivery_id AND d.mailing_created_at = $2
-            ) AS recipient
-            FROM outstanding WHERE batch_id = $1 ORDER BY delivery_id
+            SELECT delivery_id, round, attempt, is_cancelled, d.recipient, d.is_suppressed
+            FROM outstanding CROSS JOIN LATERAL (
+                -- Not joined: that may be planned to walk through all deliveries, 5 ms instead of 0.1.
+                SELECT d.recipient, (
+                    SELECT true FROM suppressions s
+                    WHERE s.email_key = d.recipient_key AND (s.ends_at IS NULL OR s.ends_at > now())
+                ) IS TRUE AS is_suppressed
+                FROM deliveries d WHERE d.id = delivery_id AND d.mailing_created_at = $2 LIMIT 1
+            ) d
+            WHERE batch_id = $1 ORDER BY delivery_id
             """,
             batch_id,
             batch["mailing_created_at"],
         )
+        # What changed since it was released. A delivery that was delivered after all is the holder's to find out.
+        ending = {
+            row["delivery_id"]: DeliveryState.SUPPRESSED if row["is_suppressed"] else DeliveryState.CANCELLED
+            for row in members
+            if row["is_suppressed"] or row["is_cancelled"]
+        }
+        if ending:
+            await endings.end_in_batch(connection, batch_id, ending)
         return ClaimedBatch(
             id=batch_id,
             claim=token,
@@ -185,9 +224,12 @@ async def claim(
             mailing_created_at=batch["mailing_created_at"],
             lane=Lane(batch["lane"]),
             recipients=tuple(
-                Recipient(row["delivery_id"], row["round"], row["attempt"], row["recipient"]) for row in members
+                Recipient(row["delivery_id"], row["round"], row["attempt"], row["recipient"])
+                for row in members
+                if row["delivery_id"] not in ending
             ),
             handed_back=handed_back,
+            retry_schedule_seconds=tuple(batch["retry_schedule_seconds"] or SCHEDULE_SECONDS),
             limit=BatchLimit(batch["domain_limit"], batch["starts_in_seconds"], batch["start_interval_seconds"] or 0.0)
             if batch["is_limited"]
             else None,
@@ -292,13 +334,17 @@ async def take_over_orphans(connection: RawConnection) -> int:
             WITH back AS (
                 SELECT delivery_id, mailing_created_at, batch_id, deaths + 1 AS deaths
                 FROM outstanding WHERE batch_id = ANY($1)
-            ), {_DROP_DELIVERED}, parked AS (
+            ), {_DROP_DELIVERED}, set_aside AS (
                 UPDATE deliveries d SET state = 'parked', ended_at = now() FROM back
                 WHERE d.id = back.delivery_id AND d.mailing_created_at = back.mailing_created_at
                   AND back.deaths >= $2 AND d.state = 'open'
-                RETURNING d.id, back.batch_id
+                RETURNING d.id, d.mailing_id, d.mailing_created_at, back.batch_id
+            ), kept_aside AS (
+                INSERT INTO parked (kind, because, delivery_id, mailing_id, mailing_created_at)
+                SELECT 'delivery', 'Its nodes died ' || $2::int || ' times.', id, mailing_id, mailing_created_at
+                FROM set_aside
             ), gone AS (
-                DELETE FROM outstanding o USING parked WHERE o.delivery_id = parked.id
+                DELETE FROM outstanding o USING set_aside WHERE o.delivery_id = set_aside.id
             ), kept AS (
                 UPDATE outstanding o
                 SET batch_id = NULL, due_at = now(), attempt = o.attempt + 1, deaths = back.deaths
@@ -308,7 +354,7 @@ async def take_over_orphans(connection: RawConnection) -> int:
             ), revoked AS (
                 UPDATE batches b
                 SET state = 'revoked', closed_at = now(), open = 0, unstarted = 0,
-                    parked = b.parked + (SELECT count(*) FROM parked WHERE parked.batch_id = b.id)
+                    parked = b.parked + (SELECT count(*) FROM set_aside WHERE set_aside.batch_id = b.id)
                 WHERE b.id = ANY($1)
             )
             SELECT count(*) FROM kept

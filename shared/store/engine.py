@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import cast
+from typing import Any, cast
 
 import asyncpg
 import sqlalchemy.exc
+from sqlalchemy import event
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -62,6 +63,12 @@ async def _translated() -> AsyncIterator[None]:
         raise
 
 
+def _refuse_closed(pooled: Any, _record: Any, _proxy: Any) -> None:
+    """Have the pool open another connection for one that the server closed: the driver knows without asking."""
+    if pooled.driver_connection.is_closed():
+        raise sqlalchemy.exc.DisconnectionError
+
+
 class Database:
     """A pool of connections. Nothing connects before the first transaction."""
 
@@ -72,7 +79,6 @@ class Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=POOL_WAIT_SECONDS,
-            pool_pre_ping=True,
             connect_args={
                 "timeout": CONNECT_TIMEOUT_SECONDS,
                 "command_timeout": STATEMENT_TIMEOUT_SECONDS,
@@ -87,6 +93,8 @@ class Database:
                 },
             },
         )
+
+        event.listen(self._engine.sync_engine, "checkout", _refuse_closed)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:

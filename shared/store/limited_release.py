@@ -10,6 +10,7 @@ from shared.contracts.topology import Lane
 from shared.core import pacing
 from shared.store.batches import DEATHS_UNTIL_ALONE
 from shared.store.engine import RawConnection
+from shared.store.stops import AHEAD_SECONDS
 
 _TRY_LOCK = "SELECT pg_try_advisory_xact_lock(hashtext('listfleet release'), hashtext('limited'))"
 
@@ -89,9 +90,13 @@ async def demands(connection: RawConnection) -> Sequence[LimitedDemand]:
               AND o.batch_id IS NULL AND o.due_at <= now() LIMIT $1
         ) counted) due
         WHERE due.waiting > 0
+          -- Nothing of a stopped mailing (stops.py) is released.
+          AND NOT m.is_paused AND m.cancelled_at IS NULL
+          AND least(m.gives_up_at, m.not_after_at) > now() + make_interval(secs => $2)
         ORDER BY wanted.domain_limit, wanted.mailing_id
         """,
         COUNT_TO,
+        AHEAD_SECONDS,
     )
     return [
         LimitedDemand(row["domain_limit"], row["mailing_id"], Lane(row["lane"]), row["limited_list_id"], row["waiting"])

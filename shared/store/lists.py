@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Column, UniqueConstraint
+from sqlalchemy import ARRAY, Column, Float, UniqueConstraint
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Field, SQLModel, col, select
 
@@ -37,6 +37,9 @@ class MailingList(SQLModel, table=True):
     max_messages_per_hour: int | None = None
     #: The first moment of that rate that is not given out yet.
     next_start_at: datetime | None = moment_field(nullable=True)
+    #: Waits between the attempts at a deferred delivery, and the age at which one is given up; `None` is as everywhere.
+    retry_schedule_seconds: list[float] | None = Field(default=None, sa_column=Column(ARRAY(Float)))
+    give_up_after_seconds: float | None = Field(default=None, sa_column=Column(Float))
     created_at: datetime = moment_field(set_now=True)
 
     @property
@@ -62,6 +65,8 @@ async def add(
     posting_policy: PostingPolicy,
     lane: Lane = Lane.POSTS,
     max_messages_per_hour: int | None = None,
+    retry_schedule_seconds: list[float] | None = None,
+    give_up_after_seconds: float | None = None,
 ) -> MailingList | None:
     """The new list `name@domain`, both as the table wants them; `None` when there is one already."""
     values = {
@@ -72,6 +77,8 @@ async def add(
         "posting_policy": posting_policy,
         "lane": lane,
         "max_messages_per_hour": max_messages_per_hour,
+        "retry_schedule_seconds": retry_schedule_seconds,
+        "give_up_after_seconds": give_up_after_seconds,
     }
     statement = insert(MailingList).values(values).on_conflict_do_nothing().returning(MailingList)
     return (await session.exec(statement)).scalar_one_or_none()

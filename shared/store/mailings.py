@@ -1,4 +1,4 @@
-"""Mailings: one message going to many members, and the expansion into deliveries."""
+"""Mailings: one message going to many members."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, UniqueConstraint, text
 from sqlmodel import Field, SQLModel, col, select
 
 from shared.contracts.topology import Lane
 from shared.core.mailing import MailingKind, MailingState
 from shared.core.membership import PostingPolicy
+from shared.core.retry import GIVE_UP_AFTER_SECONDS
 from shared.store.columns import enum_type, identity_field, moment_field
-from shared.store.engine import RawConnection, Session, fetch_one
+from shared.store.engine import RawConnection, Session
 
 
 class Mailing(SQLModel, table=True):
@@ -26,6 +27,18 @@ class Mailing(SQLModel, table=True):
         UniqueConstraint("message_id", "list_id", postgresql_nulls_not_distinct=True),
         # The mailings that something is to be done for.
         Index("ix_mailings_lane_unfinished", "lane", postgresql_where=text("state <> 'finished'")),
+        # Those of them that nothing of may start.
+        Index(
+            "ix_mailings_stopped",
+            "id",
+            postgresql_where=text("state <> 'finished' AND (is_paused OR cancelled_at IS NOT NULL)"),
+        ),
+        Index("ix_mailings_gives_up_at", "gives_up_at", postgresql_where=text("state <> 'finished'")),
+        Index(
+            "ix_mailings_not_after_at",
+            "not_after_at",
+            postgresql_where=text("state <> 'finished' AND not_after_at IS NOT NULL"),
+        ),
     )
 
     id: int = identity_field()
@@ -44,6 +57,17 @@ class Mailing(SQLModel, table=True):
     expanded_to_member_id: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
     #: When `ExpandMailing` is to be published (again); `None` when every delivery is made.
     expand_due_at: datetime | None = moment_field(nullable=True)
+    is_paused: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
+    #: When somebody cancelled it; what had not ended by then ends as cancelled.
+    cancelled_at: datetime | None = moment_field(nullable=True)
+    #: No attempt begins after this moment; what has not ended by then expires.
+    not_after_at: datetime | None = moment_field(nullable=True)
+    #: The age at which its deliveries are given up, and the moment that follows from it: later when some of them are
+    #: sent again.
+    give_up_after_seconds: float = Field(
+        default=GIVE_UP_AFTER_SECONDS, sa_column=Column(Float, nullable=False, server_default="432000")
+    )
+    gives_up_at: datetime = moment_field()
     #: The key of the partitions that hold its deliveries and attempts.
     created_at: datetime = moment_field(set_now=True)
     finished_at: datetime | None = moment_field(nullable=True)
@@ -64,16 +88,6 @@ class MailingContent:
     received_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class MailingCounts:
-    """How far a mailing is, summed over its batches."""
-
-    delivered: int = 0
-    refused: int = 0
-    expired: int = 0
-    parked: int = 0
-
-
 async def page(session: Session, *, before_id: int | None = None, limit: int = 100) -> Sequence[Mailing]:
     """Mailings, newest first, those with an id below `before_id`."""
     statement = select(Mailing).order_by(col(Mailing.id).desc()).limit(limit)
@@ -86,21 +100,6 @@ async def get(session: Session, mailing_id: int) -> Mailing | None:
     return await session.get(Mailing, mailing_id)
 
 
-async def counts(session: Session, mailing_id: int) -> MailingCounts:
-    """Sums of the batches' counters, so that no row is everybody's and no delivery is counted one by one."""
-    connection = await session.connection()
-    row = (
-        await connection.execute(
-            text(
-                "SELECT coalesce(sum(delivered), 0), coalesce(sum(refused), 0), coalesce(sum(expired), 0),"
-                " coalesce(sum(parked), 0) FROM batches WHERE mailing_id = :id"
-            ),
-            {"id": mailing_id},
-        )
-    ).one()
-    return MailingCounts(*(int(value) for value in row))
-
-
 async def create(
     connection: RawConnection,
     *,
@@ -111,14 +110,20 @@ async def create(
     return_domain: str,
     subject: str,
     expand_again_after_seconds: float,
+    give_up_after_seconds: float = GIVE_UP_AFTER_SECONDS,
 ) -> int:
-    """The id of the mailing of this message to this list, made now or before. Its partitions exist afterwards."""
+    """The id of the mailing of this message to this list, made now or before. Its partitions exist afterwards.
+
+    Its list may say otherwise than `give_up_after_seconds`.
+    """
     await _ensure_partitions(connection)
     return await connection.fetchval(  # type: ignore[no-any-return]
         """
         INSERT INTO mailings (kind, lane, state, message_id, list_id, return_domain, subject, recipients, suppressed,
-                              expanded_to_member_id, expand_due_at)
-        VALUES ($1, $2, 'expanding', $3, $4, $5, $6, 0, 0, 0, now() + make_interval(secs => $7))
+                              expanded_to_member_id, expand_due_at, give_up_after_seconds, gives_up_at)
+        SELECT $1, $2, 'expanding', $3, $4, $5, $6, 0, 0, 0, now() + make_interval(secs => $7),
+               age.seconds, now() + make_interval(secs => age.seconds)
+        FROM (SELECT coalesce((SELECT give_up_after_seconds FROM mailing_lists WHERE id = $4), $8) AS seconds) age
         ON CONFLICT (message_id, list_id) DO UPDATE SET subject = excluded.subject
         RETURNING id
         """,
@@ -129,6 +134,7 @@ async def create(
         return_domain,
         subject,
         expand_again_after_seconds,
+        give_up_after_seconds,
     )
 
 
@@ -155,145 +161,27 @@ async def _ensure_partitions(connection: RawConnection) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ExpandedPage:
-    """What one step of an expansion did."""
-
-    lane: Lane
-    is_last: bool
-    recipients: int
-
-
-async def expand_page(
-    connection: RawConnection, mailing_id: int, *, page_size: int, expand_again_after_seconds: float
-) -> ExpandedPage | None:
-    """Make the deliveries of the next `page_size` members, in the caller's transaction.
-
-    `None` when there is nothing to do; two at once take page after page in turn. Suppressed addresses get a delivery
-    that has ended.
-    """
-    mailing = await connection.fetchrow(
-        """
-        SELECT lane, list_id, expanded_to_member_id FROM mailings
-        WHERE id = $1 AND state = 'expanding' FOR NO KEY UPDATE
-        """,
-        mailing_id,
-    )
-    if mailing is None:
-        return None
-    done = await fetch_one(
-        connection,
-        """
-        WITH page AS (
-            SELECT * FROM members WHERE list_id = $2 AND id > $3 ORDER BY id LIMIT $4
-        ), made AS (
-            INSERT INTO deliveries
-                   (mailing_id, mailing_created_at, member_id, recipient, recipient_key, state, ended_at)
-            SELECT mailings.id, mailings.created_at, page.id, page.email, page.email_key,
-                   CASE WHEN suppressions.email_key IS NULL THEN 'open' ELSE 'suppressed' END::delivery_state,
-                   CASE WHEN suppressions.email_key IS NOT NULL THEN now() END
-            FROM page JOIN mailings ON mailings.id = $1
-            LEFT JOIN suppressions ON suppressions.email_key = page.email_key
-                                  AND (suppressions.ends_at IS NULL OR suppressions.ends_at > now())
-            WHERE page.status = 'subscribed' AND page.delivery_mode = 'mail'
-            ORDER BY page.id
-            ON CONFLICT DO NOTHING
-            RETURNING id, mailing_created_at, state, recipient_key
-        ), waiting AS (
-            INSERT INTO outstanding (delivery_id, mailing_id, mailing_created_at, domain_limit)
-            SELECT made.id, $1, made.mailing_created_at, coalesce(destinations.domain_limit, '')
-            FROM made LEFT JOIN destinations ON destinations.domain = split_part(made.recipient_key, '@', -1)
-            WHERE made.state = 'open'
-        )
-        SELECT (SELECT count(*) FROM page) AS members, (SELECT max(id) FROM page) AS last_member_id,
-               (SELECT count(*) FROM made) AS recipients,
-               (SELECT count(*) FROM made WHERE state = 'suppressed') AS suppressed
-        """,
-        mailing_id,
-        mailing["list_id"],
-        mailing["expanded_to_member_id"],
-        page_size,
-    )
-    is_last = done["members"] < page_size
-    await connection.execute(
-        """
-        UPDATE mailings
-        SET recipients = recipients + $2, suppressed = suppressed + $3,
-            expanded_to_member_id = coalesce($4, expanded_to_member_id),
-            state = CASE WHEN $5 THEN 'running' ELSE 'expanding' END::mailing_state,
-            expand_due_at = CASE WHEN NOT $5 THEN now() + make_interval(secs => $6) END
-        WHERE id = $1
-        """,
-        mailing_id,
-        done["recipients"],
-        done["suppressed"],
-        done["last_member_id"],
-        is_last,
-        expand_again_after_seconds,
-    )
-    return ExpandedPage(lane=Lane(mailing["lane"]), is_last=is_last, recipients=done["recipients"])
-
-
-async def add_recipient(connection: RawConnection, mailing_id: int, *, email: str, email_key: str) -> None:
-    """Give a mailing without a list its one recipient, waiting for release."""
-    await connection.execute(
-        """
-        WITH made AS (
-            INSERT INTO deliveries (mailing_id, mailing_created_at, recipient, recipient_key, state)
-            SELECT id, created_at, $2, $3, 'open' FROM mailings WHERE id = $1
-            ON CONFLICT DO NOTHING RETURNING id, mailing_created_at
-        ), waiting AS (
-            INSERT INTO outstanding (delivery_id, mailing_id, mailing_created_at, domain_limit)
-            SELECT id, $1, mailing_created_at,
-                   coalesce((SELECT domain_limit FROM destinations WHERE domain = split_part($3, '@', -1)), '')
-            FROM made
-        )
-        UPDATE mailings SET state = 'running', recipients = 1, expand_due_at = NULL
-        WHERE id = $1 AND EXISTS (SELECT FROM made)
-        """,
-        mailing_id,
-        email,
-        email_key,
-    )
-
-
-async def expand_due(connection: RawConnection, *, limit: int = 100) -> Sequence[int]:
-    """Mailings whose expansion was never published, or stands still."""
-    rows = await connection.fetch(
-        "SELECT id FROM mailings WHERE state = 'expanding' AND expand_due_at < now() ORDER BY id LIMIT $1", limit
-    )
-    return [row["id"] for row in rows]
-
-
-async def mark_expansion_published(
-    connection: RawConnection, mailing_ids: Sequence[int], *, again_after_seconds: float
-) -> None:
-    """RabbitMQ has these; those that stand still are due again after so long."""
-    await connection.execute(
-        """
-        UPDATE mailings SET expand_due_at = now() + make_interval(secs => $2)
-        WHERE id IN (SELECT id FROM mailings WHERE id = ANY($1) AND state = 'expanding'
-                     ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
-        """,
-        mailing_ids,
-        again_after_seconds,
-    )
-
-
 async def finish(connection: RawConnection) -> Sequence[int]:
-    """End the mailings in which nothing is outstanding; their ids."""
+    """End the mailings in which nothing is outstanding, in the caller's transaction; their ids."""
+    candidates = await connection.fetch(f"{_NOTHING_OUTSTANDING} FOR NO KEY UPDATE SKIP LOCKED")
+    if not candidates:
+        return []
+    # Looked at again, now that nobody can have deliveries of them sent again at the same moment.
     rows = await connection.fetch(
-        """
-        UPDATE mailings m SET state = 'finished', finished_at = now()
-        WHERE m.state = 'running'
-          -- Not NOT EXISTS: that may be planned as a walk through all that is outstanding, 79 ms instead of 0.1.
-          AND (SELECT true FROM outstanding o WHERE o.mailing_id = m.id AND o.batch_id IS NULL LIMIT 1) IS NULL
-          AND (SELECT true FROM batches b WHERE b.mailing_id = m.id AND b.state IN ('released', 'claimed')
-               LIMIT 1) IS NULL
-        RETURNING id
-        """
+        f"""
+        UPDATE mailings SET state = 'finished', finished_at = now()
+        WHERE id IN ({_NOTHING_OUTSTANDING} AND m.id = ANY($1)) RETURNING id
+        """,
+        [row["id"] for row in candidates],
     )
     return [row["id"] for row in rows]
+
+
+_NOTHING_OUTSTANDING = """SELECT m.id FROM mailings m
+WHERE m.state = 'running'
+  -- Not NOT EXISTS: that may be planned as a walk through all that is outstanding, 79 ms instead of 0.1.
+  AND (SELECT true FROM outstanding o WHERE o.mailing_id = m.id AND o.batch_id IS NULL LIMIT 1) IS NULL
+  AND (SELECT true FROM batches b WHERE b.mailing_id = m.id AND b.state IN ('released', 'claimed') LIMIT 1) IS NULL"""
 
 
 async def content(connection: RawConnection, mailing_id: int) -> MailingContent | None:

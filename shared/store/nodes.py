@@ -1,23 +1,25 @@
-"""Nodes: names, leases, settings, and how each left."""
+"""Nodes: names, leases, signs of life, and how each left."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import BigInteger, Column, Float, delete, text
-from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy import BigInteger, Column, Float, Text, text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlmodel import Field, SQLModel, col, select
 
+from shared.core.limits import HeldBack
 from shared.core.node import LeftBecause, NodeKind, NodeState
+from shared.core.tls_policy import TlsPolicy
+from shared.store import stops
 from shared.store.columns import enum_type, moment_field
 from shared.store.engine import RawConnection, Session
-
-#: The settings' row of nodes that nobody configured.
-DEFAULTS = "*"
+from shared.store.stops import Stops
 
 
 class Node(SQLModel, table=True):
@@ -35,28 +37,22 @@ class Node(SQLModel, table=True):
     #: What the node can start, and what it sends, in recipients per second.
     capacity_per_second: float = Field(default=0, sa_column=Column(Float, nullable=False, server_default="0"))
     rate_per_second: float = Field(default=0, sa_column=Column(Float, nullable=False, server_default="0"))
+    #: Content it sends.
+    megabits_per_second: float = Field(default=0, sa_column=Column(Float, nullable=False, server_default="0"))
     open_connections: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     unstarted: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    #: The lanes it takes recipients of; `None` is all.
+    lanes: list[str] | None = Field(default=None, sa_column=Column(ARRAY(Text)))
+    #: The fields of `HeldBack`, for each limit that holds the node back.
+    held_back: list[dict[str, Any]] = Field(
+        default_factory=list, sa_column=Column(JSONB, nullable=False, server_default=text("'[]'"))
+    )
     started_at: datetime = moment_field(set_now=True)
     renewed_at: datetime = moment_field(set_now=True)
     left_at: datetime | None = moment_field(nullable=True)
     left_because: LeftBecause | None = Field(
         default=None, sa_column=Column(enum_type(LeftBecause, "left_because"), nullable=True)
     )
-
-
-class NodeConfiguration(SQLModel, table=True):
-    """What an administrator set for a name, kept whether or not such a node is running; `*` holds the defaults."""
-
-    __tablename__ = "node_settings"
-
-    node_name: str = Field(primary_key=True)
-    #: Only what was set: what is absent is inherited.
-    settings: dict[str, Any] = Field(
-        default_factory=dict, sa_column=Column(JSONB, nullable=False, server_default=text("'{}'"))
-    )
-    is_draining: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
-    updated_at: datetime = moment_field(set_now=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +71,21 @@ class Vitals:
     rate_per_second: float = 0.0
     open_connections: int = 0
     unstarted: int = 0
+    megabits_per_second: float = 0.0
+    lanes: Sequence[str] | None = None
+    held_back: Sequence[HeldBack] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What an administrator set: the defaults' JSON object, the node's own, and whether it shall drain."""
+    """What a node shall obey: the defaults' JSON object, its own, whether it shall drain, what is demanded of
+    connections for which domains, and what may not start."""
 
     defaults_json: str
     own_json: str
     is_draining: bool
+    tls_policies: Mapping[str, TlsPolicy]
+    stops: Stops
     #: The patterns of all domain limits.
     domain_limits: Sequence[str] = ()
 
@@ -102,6 +104,7 @@ async def register(connection: RawConnection, kind: NodeKind, name: str | None) 
             ON CONFLICT (name) DO UPDATE
                SET kind = excluded.kind, state = 'live', incarnation = excluded.incarnation, renewals = 0,
                    capacity_per_second = 0, rate_per_second = 0, open_connections = 0, unstarted = 0,
+                   megabits_per_second = 0, lanes = NULL, held_back = '[]',
                    started_at = now(), renewed_at = now(), left_at = NULL, left_because = NULL
              WHERE nodes.state = 'left'
             """,
@@ -124,11 +127,12 @@ async def renew(connection: RawConnection, lease: Lease, vitals: Vitals) -> Conf
         """
         UPDATE nodes
         SET renewals = renewals + 1, renewed_at = now(), capacity_per_second = $2, rate_per_second = $3,
-            open_connections = $4, unstarted = $5
+            open_connections = $4, unstarted = $5, megabits_per_second = $6, lanes = $7, held_back = $8
         WHERE incarnation = $1 AND state = 'live'
         RETURNING (SELECT settings::text FROM node_settings WHERE node_name = '*') AS defaults,
                   (SELECT settings::text FROM node_settings s WHERE s.node_name = nodes.name) AS own,
                   coalesce((SELECT is_draining FROM node_settings s WHERE s.node_name = nodes.name), false) AS draining,
+                  (SELECT jsonb_object_agg(domain, policy)::text FROM tls_policies) AS tls_policies,
                   (SELECT coalesce(array_agg(pattern), '{}') FROM domain_limits) AS domain_limits
         """,
         lease.incarnation,
@@ -136,10 +140,17 @@ async def renew(connection: RawConnection, lease: Lease, vitals: Vitals) -> Conf
         vitals.rate_per_second,
         vitals.open_connections,
         vitals.unstarted,
+        vitals.megabits_per_second,
+        vitals.lanes,
+        json.dumps([_as_json(held_back) for held_back in vitals.held_back]),
     )
     if row is None:
         return None
-    return Configuration(row["defaults"] or "{}", row["own"] or "{}", row["draining"], row["domain_limits"])
+    policies = {domain: TlsPolicy(policy) for domain, policy in json.loads(row["tls_policies"] or "{}").items()}
+    stopped = await stops.read(connection)
+    return Configuration(
+        row["defaults"] or "{}", row["own"] or "{}", row["draining"], policies, stopped, row["domain_limits"]
+    )
 
 
 async def leave(
@@ -149,7 +160,8 @@ async def leave(
     status = await connection.execute(
         """
         UPDATE nodes SET state = 'left', left_at = now(), left_because = $2, capacity_per_second = 0,
-                         rate_per_second = 0, open_connections = 0, unstarted = 0
+                         rate_per_second = 0, open_connections = 0, unstarted = 0, megabits_per_second = 0,
+                         held_back = '[]'
         WHERE incarnation = $1 AND state = 'live' AND ($3::bigint IS NULL OR renewals = $3)
         """,
         incarnation,
@@ -184,40 +196,6 @@ async def find(session: Session, name: str) -> Node | None:
     return await session.get(Node, name)
 
 
-async def configuration_of(session: Session, name: str) -> NodeConfiguration:
-    """What was set for a name (`DEFAULTS` for the defaults); empty when nothing was."""
-    found = await session.get(NodeConfiguration, name)
-    return found or NodeConfiguration(node_name=name, settings={})
-
-
-async def configure(session: Session, name: str, changes: Mapping[str, Any], *, inherit: Sequence[str] = ()) -> None:
-    """Merge `changes` into the name's settings and let those in `inherit` be inherited again."""
-    statement = insert(NodeConfiguration).values(node_name=name, settings=dict(changes), is_draining=False)
-    merged = text("(node_settings.settings || excluded.settings) - CAST(:inherit AS text[])").bindparams(
-        inherit=list(inherit)
-    )
-    await session.exec(
-        statement.on_conflict_do_update(
-            index_elements=["node_name"], set_={"settings": merged, "updated_at": text("now()")}
-        )
-    )
-
-
-async def set_draining(session: Session, name: str, *, is_draining: bool) -> None:
-    statement = insert(NodeConfiguration).values(node_name=name, settings={}, is_draining=is_draining)
-    await session.exec(
-        statement.on_conflict_do_update(
-            index_elements=["node_name"], set_={"is_draining": is_draining, "updated_at": text("now()")}
-        )
-    )
-
-
-async def forget_empty_configuration(session: Session, name: str) -> None:
-    """Forget that anybody configured the name, once nothing is set for it."""
-    await session.exec(
-        delete(NodeConfiguration).where(
-            col(NodeConfiguration.node_name) == name,
-            col(NodeConfiguration.settings) == {},
-            col(NodeConfiguration.is_draining).is_(False),
-        )
-    )
+def _as_json(held_back: HeldBack) -> dict[str, Any]:
+    since_at = held_back.since_at.isoformat()
+    return {"limit": held_back.limit.value, "since_at": since_at, "recipients": held_back.recipients}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from shared.contracts.topology import Lane
 from shared.store.batches import DEATHS_UNTIL_ALONE
 from shared.store.engine import RawConnection, fetch_one
+from shared.store.stops import AHEAD_SECONDS
 
 _TRY_LOCK = "SELECT pg_try_advisory_xact_lock(hashtext('listfleet release'), hashtext($1))"
 
@@ -30,15 +31,16 @@ async def try_lock(connection: RawConnection, lane: Lane) -> bool:
     return bool(await connection.fetchval(_TRY_LOCK, lane.value))
 
 
-async def nodes_capacity(connection: RawConnection) -> tuple[int, float]:
-    """Live nodes that take work, and how many recipients they can start in a second, together."""
+async def nodes_capacity(connection: RawConnection, lane: Lane) -> tuple[int, float]:
+    """Live nodes that take work of the lane, and how many recipients they can start in a second, together."""
     row = await fetch_one(
         connection,
         """
         SELECT count(*) FILTER (WHERE capacity_per_second > 0) AS nodes,
                coalesce(sum(capacity_per_second), 0) AS per_second
-        FROM nodes WHERE kind = 'outbound' AND state = 'live'
+        FROM nodes WHERE kind = 'outbound' AND state = 'live' AND (lanes IS NULL OR $1 = ANY(lanes))
         """,
+        lane.value,
     )
     return int(row["nodes"]), float(row["per_second"])
 
@@ -58,10 +60,14 @@ async def waiting(connection: RawConnection, lane: Lane, *, count_to: int) -> Se
                ON out.mailing_id = m.id
         WHERE m.lane = $1 AND m.state <> 'finished' AND due.waiting > 0
           AND (SELECT max_messages_per_hour FROM mailing_lists l WHERE l.id = m.list_id) IS NULL
+          -- Nothing of a stopped mailing (stops.py) is released.
+          AND NOT m.is_paused AND m.cancelled_at IS NULL
+          AND least(m.gives_up_at, m.not_after_at) > now() + make_interval(secs => $3)
         ORDER BY m.id
         """,
         lane.value,
         count_to,
+        AHEAD_SECONDS,
     )
     return [MailingWaiting(row["id"], row["waiting"], row["unstarted"]) for row in rows]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Column, delete, func, or_
+from sqlalchemy import Column, Index, delete, func, or_
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Field, SQLModel, col, select
 
@@ -27,6 +27,8 @@ class Suppression(SQLModel, table=True):
     """One address, by its normalised form; without an end it is for ever."""
 
     __tablename__ = "suppressions"
+    # The nodes read what is new with every sign of life.
+    __table_args__ = (Index("ix_suppressions_created_at", "created_at"),)
 
     email_key: str = Field(primary_key=True)
     email: str

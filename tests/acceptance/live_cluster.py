@@ -17,8 +17,9 @@ from deploy.local.postgres import Postgres
 from deploy.local.rabbitmq import RabbitMQ
 from tests.acceptance.sink import NODE_DOMAIN, Sink
 
-DOMAIN = "lists.test"
 AUTHOR = "author@authors.test"
+#: Who gets the mail to postmaster and abuse.
+OPERATOR = "operator@company.test"
 
 T = TypeVar("T")
 
@@ -36,6 +37,9 @@ class LiveCluster:
         self.database = database
         self.broker = broker
         self.sink = sink
+        #: Where lists and members of the test are.
+        self.domain = "lists.test"
+        self.members_domain = "members.test"
         self.database_url = database_url
         self.broker_url = broker_url
         self.smtp_port = free_port()
@@ -50,6 +54,7 @@ class LiveCluster:
                 "LISTFLEET_AMQP_URL": broker_url,
                 "LISTFLEET_SECRET": secrets.token_urlsafe(24),
                 "LISTFLEET_RELAY": sink.address,
+                "LISTFLEET_OPERATOR_ADDRESS": OPERATOR,
             },
         )
 
@@ -95,11 +100,11 @@ class LiveCluster:
         return self.processes.service(name)
 
     def create_list(self, name: str, *, members: int = 0, policy: str = "anyone", **fields: str | int) -> str:
-        """A list of this many `member-N@members.test`; its address."""
-        address = f"{name}@{DOMAIN}"
+        """A list of this many `member-N@members.test` (or another `members_domain`); its address."""
+        address = f"{name}@{self.domain}"
         self.api.create_list(address, posting_policy=policy, **fields)
         if members:
-            self.import_members(address, (f"member-{number}@members.test" for number in range(1, members + 1)))
+            self.import_members(address, (f"member-{number}@{self.members_domain}" for number in range(1, members + 1)))
         return address
 
     def import_members(self, list_address: str, emails: Iterable[str]) -> None:
@@ -134,6 +139,27 @@ class LiveCluster:
             return mailing_id if is_finished else None
 
         return wait_until(finished, timeout_seconds)
+
+    def hand_over(self, story: int) -> None:
+        """Makes a running cluster ready for the next story: what it makes and what the sink counts is its own.
+
+        What the story before left dead is started again, and the nodes inherit all settings again.
+        """
+        self.domain, self.members_domain = f"lists-{story}.test", f"members-{story}.test"
+        self.sink.reset()
+        self.start_servers()
+        for service in self.processes.services:
+            if service.exit_code is not None:
+                service.start()
+        self.processes.wait_until_ready()
+        for node in self.nodes:
+            self.api.inherit_node_settings(node.name)
+
+    def start_servers(self) -> None:
+        """Starts those again that a test left dead."""
+        for server in (self.database, self.broker):
+            if not server.is_running:
+                server.start()
 
     def delete_all_queues(self) -> None:
         """Deletes every queue of this test's virtual host, with what is in it."""

@@ -9,9 +9,11 @@ import asyncio
 import re
 import threading
 import time
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 
 import uvloop
 
@@ -64,30 +66,56 @@ class Copy:
         return self.caught.answered_seconds
 
 
+#: How often the sink looks at the clock while it notes arrivals.
+TICK_SECONDS = 0.004
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Some bytes of a message's content, which came after one moment and by another, in seconds of the monotonic clock.
+
+    The two are close together, unless the machine had no time for the sink: then nobody knows when the bytes came.
+    """
+
+    after_seconds: float
+    by_seconds: float
+    size_bytes: int
+    node: str
+
+
 class Sink(MailCatcher):
     """Counts what it takes. All methods may be called from any thread."""
 
-    def __init__(self, *, latency_seconds: float = 0.0, keeps_contents: bool = False, port: int | None = None) -> None:
-        self.latency_seconds = latency_seconds
-        self.keeps_contents = keeps_contents
+    def __init__(
+        self,
+        *,
+        latency_seconds: float = 0.0,
+        keeps_contents: bool = False,
+        host: str = LOOPBACK,
+        port: int | None = None,
+    ) -> None:
+        self.host = host
         self.port = port or free_port()
-        self.copies: list[Copy] = []
         self._open: dict[int, Session] = {}
         #: When each connection was opened and closed, by its session's id.
         self._spans: dict[int, tuple[float, float]] = {}
-        self._most_open: Counter[str] = Counter()
-        self._rules: list[Rule] = []
+        self.reset()
+        self.latency_seconds = latency_seconds
+        self.keeps_contents = keeps_contents
+        #: The content that came since `note_arrivals`.
+        self.arrivals: list[Arrival] = []
+        self._ticked_seconds: float | None = None
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="sink", daemon=True)
 
     @property
     def address(self) -> str:
         """What LISTFLEET_RELAY is set to."""
-        return f"{LOOPBACK}:{self.port}"
+        return f"{self.host}:{self.port}"
 
     def start(self) -> None:
         self._thread.start()
-        asyncio.run_coroutine_threadsafe(serve(self, LOOPBACK, self.port), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(serve(self, self.host, self.port), self._loop).result(10)
 
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -97,9 +125,28 @@ class Sink(MailCatcher):
         """Answers `reply` to recipients that match the expression, or to their final dot; the newest rule wins."""
         self._rules.insert(0, Rule(re.compile(recipient), reply, after_content, times))
 
-    def forget(self) -> None:
-        """Starts counting anew; connections stay open."""
-        self.copies = []
+    def reset(self) -> None:
+        """Counts anew and answers everything with 250 at once; connections stay open."""
+        self.latency_seconds = 0.0
+        self.keeps_contents = False
+        self.copies: list[Copy] = []
+        #: How many connections were open at one moment, at most, of all nodes together.
+        self.most_open_connections = len(self._open)
+        self._most_open: Counter[str] = Counter()
+        self._spans = {session: self._spans[session] for session in list(self._open)}
+        self._rules: list[Rule] = []
+        #: Each so many-th message is taken, and its connection dropped without an answer.
+        self.drops_every: int | None = None
+        self.dropped: list[CaughtMessage] = []
+        self._taken = 0
+
+    def take_everything(self) -> None:
+        """No rule holds any more."""
+        self._rules = []
+
+    def note_arrivals(self) -> None:
+        """From now on it is noted when content comes."""
+        self._loop.call_soon_threadsafe(self._tick)
 
     # What was seen
 
@@ -113,9 +160,10 @@ class Sink(MailCatcher):
     def copies_of(self, node: str) -> list[Copy]:
         return [copy for copy in list(self.copies) if copy.node == node]
 
-    def extra_copies(self) -> int:
-        """How many copies more than one a recipient and subject."""
-        pairs = Counter((copy.recipient, copy.subject) for copy in list(self.copies))
+    def extra_copies(self, *subjects: str) -> int:
+        """How many copies more than one a recipient and subject, of all subjects or of these."""
+        counted = [copy for copy in list(self.copies) if not subjects or copy.subject in subjects]
+        pairs = Counter((copy.recipient, copy.subject) for copy in counted)
         return sum(count - 1 for count in pairs.values())
 
     def open_connections_of(self, node: str) -> int:
@@ -151,6 +199,16 @@ class Sink(MailCatcher):
             most = max(most, last - first + 1)
         return most
 
+    def most_bytes_of(self, node: str, *, window_seconds: float = 1.0) -> int:
+        """The most content of a node that surely came within any window of that length."""
+        arrivals = [arrival for arrival in self.arrivals if arrival.node == node]
+        sums = [0, *accumulate(arrival.size_bytes for arrival in arrivals)]
+        most = 0
+        for number, first in enumerate(arrivals):
+            after_last = bisect_left(arrivals, first.after_seconds + window_seconds, key=lambda a: a.by_seconds)
+            most = max(most, sums[after_last] - sums[number])
+        return most
+
     def wait_until(self, is_true: Callable[[Sink], bool], timeout_seconds: float) -> None:
         """Returns when it is true; fails with the counts when it is not in time."""
         deadline = time.monotonic() + timeout_seconds
@@ -168,10 +226,15 @@ class Sink(MailCatcher):
     def opened(self, session: Session) -> None:
         self._open[session.id] = session
         self._spans[session.id] = (time.monotonic(), float("inf"))
+        self.most_open_connections = max(self.most_open_connections, len(self._open))
 
     def closed(self, session: Session) -> None:
         del self._open[session.id]
         self._spans[session.id] = (self._spans[session.id][0], time.monotonic())
+
+    def content_came(self, session: Session, size_bytes: int) -> None:
+        if self._ticked_seconds is not None:
+            self.arrivals.append(Arrival(self._ticked_seconds, time.monotonic(), size_bytes, node_of(session)))
 
     def reply_to_recipient(self, recipient: str) -> str | None:
         return self._rule_for(recipient, after_content=False)
@@ -187,6 +250,17 @@ class Sink(MailCatcher):
         if not self.keeps_contents:
             message.content = b""
         self.copies += [Copy(recipient, subject, message) for recipient in message.recipients]
+
+    def _tick(self) -> None:
+        self._ticked_seconds = time.monotonic()
+        self._loop.call_later(TICK_SECONDS, self._tick)
+
+    def drops_after(self, message: CaughtMessage) -> bool:
+        self._taken += 1
+        if not self.drops_every or self._taken % self.drops_every:
+            return False
+        self.dropped.append(message)
+        return True
 
     def _rule_for(self, recipient: str, *, after_content: bool) -> str | None:
         for rule in self._rules:

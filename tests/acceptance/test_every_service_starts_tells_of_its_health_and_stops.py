@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -30,48 +31,57 @@ def test_every_service_tells_of_its_health_and_ends_cleanly_when_told(cluster: L
         assert "process_cpu_seconds_total" in metrics.text
     for service in cluster.processes.services:
         service.terminate()
+    for service in cluster.processes.services:
         assert service.wait(30) == 0, service.name
         assert _log_lines(service)[-1]["event"] == "stopped"
 
 
-def test_readiness_fails_while_the_broker_is_down_and_comes_back_with_it(cluster: LiveCluster) -> None:
-    cluster.start()
-    node = cluster.node("outbound-1")
+def test_readiness_fails_while_the_broker_is_down_and_comes_back_with_it(running_cluster: LiveCluster) -> None:
+    node = running_cluster.node("outbound-1")
 
-    cluster.broker.kill()
+    running_cluster.broker.kill()
     node.wait_until(lambda: not node.is_ready(), 20)
-    cluster.broker.start()
+    running_cluster.broker.start()
 
     node.wait_until_ready(30)
 
 
-@pytest.mark.parametrize("kind", SERVICES)
-def test_a_missing_setting_ends_the_process_with_a_sentence_that_names_it(kind: str) -> None:
+@pytest.fixture(scope="module")
+def ended() -> dict[str, subprocess.CompletedProcess[str]]:
+    """Each service, started with a setting that is wrong and without one that it needs; all at once."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("LISTFLEET_")}
 
-    ended = subprocess.run(
-        [sys.executable, "-m", f"services.{kind}"],
-        cwd=PROJECT,
-        env=clean | {"LISTFLEET_LOG_LEVEL": "loud"},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    def start(kind: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", f"services.{kind}"],
+            cwd=PROJECT,
+            env=clean | {"LISTFLEET_LOG_LEVEL": "loud"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
 
-    assert ended.returncode == 2
-    assert "LISTFLEET_LOG_LEVEL is wrong" in ended.stderr
+    with ThreadPoolExecutor(len(SERVICES)) as starting:
+        return dict(zip(SERVICES, starting.map(start, SERVICES), strict=True))
+
+
+@pytest.mark.parametrize("kind", SERVICES)
+def test_a_missing_setting_ends_the_process_with_a_sentence_that_names_it(
+    kind: str, ended: dict[str, subprocess.CompletedProcess[str]]
+) -> None:
+    assert ended[kind].returncode == 2
+    assert "LISTFLEET_LOG_LEVEL is wrong" in ended[kind].stderr
     if kind != "tracking_api":
-        assert "LISTFLEET_DATABASE_URL is not set." in ended.stderr
-    assert "Traceback" not in ended.stderr
+        assert "LISTFLEET_DATABASE_URL is not set." in ended[kind].stderr
+    assert "Traceback" not in ended[kind].stderr
 
 
-def test_a_second_process_with_a_live_name_ends_and_says_so(cluster: LiveCluster) -> None:
-    cluster.start()
-
-    second = cluster.processes.start_service("outbound_sender", "second", node_name="outbound-1")
+def test_a_second_process_with_a_live_name_ends_and_says_so(running_cluster: LiveCluster) -> None:
+    second = running_cluster.processes.start_service("outbound_sender", "second", node_name="outbound-1")
 
     assert second.wait(30) == 1
+    running_cluster.processes.services.remove(second)  # it is not to run again
     assert "LISTFLEET_NODE_NAME" in _log_lines(second)[-1]["event"]
 
 

@@ -7,10 +7,8 @@ from tests.acceptance.live_cluster import LiveCluster
 MEMBERS = 3000
 
 
-def _start_a_mailing(cluster: LiveCluster, **scheduler_settings: str) -> str:
+def _start_a_mailing(cluster: LiveCluster) -> str:
     cluster.sink.latency_seconds = 0.02
-    cluster.start_scheduler(**scheduler_settings)
-    cluster.start(outbound=4, schedulers=0)
     news = cluster.create_list("news", members=MEMBERS)
     message = cluster.post(news, "To everybody")
     cluster.sink.wait_for_recipients(MEMBERS // 4, 30)
@@ -23,7 +21,8 @@ def _assert_everybody_has_it(cluster: LiveCluster, extra_copies_allowed: int) ->
     assert [service.exit_code for service in cluster.processes.services] == [None] * 7
 
 
-def test_a_killed_rabbitmq_loses_and_doubles_nothing(cluster: LiveCluster) -> None:
+def test_a_killed_rabbitmq_loses_and_doubles_nothing(running_cluster: LiveCluster) -> None:
+    cluster = running_cluster
     message = _start_a_mailing(cluster)
 
     cluster.broker.kill()
@@ -33,7 +32,8 @@ def test_a_killed_rabbitmq_loses_and_doubles_nothing(cluster: LiveCluster) -> No
     _assert_everybody_has_it(cluster, extra_copies_allowed=0)
 
 
-def test_a_killed_postgresql_loses_nothing(cluster: LiveCluster) -> None:
+def test_a_killed_postgresql_loses_nothing(running_cluster: LiveCluster) -> None:
+    cluster = running_cluster
     message = _start_a_mailing(cluster)
 
     open_connections = sum(cluster.sink.open_connections_of(node.name) for node in cluster.nodes)
@@ -45,7 +45,9 @@ def test_a_killed_postgresql_loses_nothing(cluster: LiveCluster) -> None:
 
 
 def test_everybody_gets_the_post_when_all_queues_are_deleted(cluster: LiveCluster) -> None:
-    message = _start_a_mailing(cluster, republish_after_seconds="5")
+    cluster.start_scheduler(republish_after_seconds="5")
+    cluster.start(outbound=4, schedulers=0)
+    message = _start_a_mailing(cluster)
 
     cluster.delete_all_queues()
     cluster.wait_until_finished(message, 60)
@@ -53,8 +55,8 @@ def test_everybody_gets_the_post_when_all_queues_are_deleted(cluster: LiveCluste
     _assert_everybody_has_it(cluster, extra_copies_allowed=0)
 
 
-def test_a_post_stored_while_rabbitmq_is_down_is_delivered_when_it_is_back(cluster: LiveCluster) -> None:
-    cluster.start(outbound=2)
+def test_a_post_stored_while_rabbitmq_is_down_is_delivered_when_it_is_back(running_cluster: LiveCluster) -> None:
+    cluster = running_cluster
     news = cluster.create_list("news", members=50)
 
     cluster.broker.stop()

@@ -34,7 +34,7 @@ def test_open_connections_are_known_at_any_moment(sink: Sink) -> None:
     with _connect(sink, "outbound-1") as session:
         session.sendmail("b@lists.test", ["one@members.test"], "Hello")
         assert sink.open_connections_of("outbound-1") == 1
-    sink.wait_until(lambda sink: sink.open_connections_of("outbound-1") == 0, 5)
+    sink.wait_until(lambda sink: sink.open_connections_of("outbound-1") == 0, 30)
     assert sink.most_open_connections_of("outbound-1") == 1
 
 
@@ -76,3 +76,17 @@ def test_the_highest_rate_is_that_of_the_fullest_second(sink: Sink) -> None:
 
     assert sink.highest_rate_of("outbound-1") == 5
     assert sink.highest_rate_of("outbound-1", since_seconds=time.monotonic()) == 0
+
+
+def test_the_most_bytes_are_those_of_the_fullest_second(sink: Sink) -> None:
+    sink.note_arrivals()
+    content = "Subject: News\r\n\r\n" + "x" * 5000
+    with _connect(sink, "outbound-1") as session:
+        for pause_seconds in (0.0, 1.1, 0.0):
+            time.sleep(pause_seconds)
+            session.sendmail("b@lists.test", ["one@members.test"], content)
+    size_bytes = sum(arrival.size_bytes for arrival in sink.arrivals) / 3
+    assert len(content) <= size_bytes <= len(content) + 10
+    assert sink.most_bytes_of("outbound-1") == 2 * size_bytes
+    assert sink.most_bytes_of("outbound-1", window_seconds=5) == 3 * size_bytes
+    assert sink.most_bytes_of("outbound-2") == 0

@@ -12,7 +12,13 @@ import pytest
 
 from shared.contracts.base import Payload, UnreadablePayload
 from shared.contracts.commands import ExpandMailing, SendBatch
-from shared.contracts.events import DeliveriesCancelled, MailReceived, NodeSettingsChanged
+from shared.contracts.events import (
+    AddressSuppressed,
+    DeliveriesCancelled,
+    MailingChanged,
+    MailReceived,
+    NodeSettingsChanged,
+)
 from shared.contracts.topology import KNOWN_PAYLOADS, PARKED_QUEUE, QUEUES, Lane, TaskQueue, decode, encode
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -24,6 +30,8 @@ EXPECTED: dict[str, Payload] = {
     "NodeSettingsChanged-1": NodeSettingsChanged("outbound-1"),
     "NodeSettingsChanged-1-defaults": NodeSettingsChanged(None),
     "DeliveriesCancelled-1": DeliveriesCancelled(7, (1, 2, 3)),
+    "MailingChanged-1": MailingChanged(42),
+    "AddressSuppressed-1": AddressSuppressed("ann@example.com"),
 }
 
 

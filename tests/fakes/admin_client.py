@@ -10,7 +10,7 @@ import httpx
 
 from services.admin_api.app import BASE, application
 from services.admin_api.auth import FIRST_TOKEN_NAME
-from shared.contracts.events import NodeSettingsChanged
+from shared.contracts.base import Payload
 from shared.store import tokens
 from shared.store.engine import Database
 
@@ -23,7 +23,8 @@ class AdminClient(httpx.AsyncClient):
     """Speaks to the API with a token; paths are relative to `/api/v1`."""
 
     database: Database
-    announced: list[NodeSettingsChanged]
+    announced: list[Payload]
+    published: list[tuple[str, Payload]]
 
     async def new_list(self, policy: str = "members") -> str:
         """The address of a list of its own."""
@@ -49,16 +50,22 @@ class AdminClient(httpx.AsyncClient):
 async def admin_client(database_url: str) -> AsyncIterator[AdminClient]:
     """A client of an API on this database."""
     database = Database(database_url, name="test admin")
-    announced: list[NodeSettingsChanged] = []
+    announced: list[Payload] = []
 
-    async def announce(event: NodeSettingsChanged) -> None:
+    async def announce(event: Payload) -> None:
         announced.append(event)
 
-    transport = httpx.ASGITransport(application(database, announce), raise_app_exceptions=False)
+    published: list[tuple[str, Payload]] = []
+
+    async def publish(queue: str, payload: Payload) -> bool:
+        published.append((queue, payload))
+        return True
+
+    transport = httpx.ASGITransport(application(database, announce, publish), raise_app_exceptions=False)
     headers = {"Authorization": f"Bearer {TOKEN}"}
     try:
         async with AdminClient(transport=transport, base_url=f"http://api{BASE}", headers=headers) as client:
-            client.database, client.announced = database, announced
+            client.database, client.announced, client.published = database, announced, published
             yield client
     finally:
         await database.close()

@@ -6,8 +6,8 @@ import asyncio
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 
 EXTENSIONS = ("PIPELINING", "SIZE 50000000", "8BITMIME", "SMTPUTF8")
 
@@ -20,6 +20,10 @@ class Dialogue:
         self._writer = writer
         #: Every line that came, without its CRLF, in order; content lines are not among them.
         self.commands: list[bytes] = []
+        #: The address that the connection comes from.
+        self.client: str = writer.get_extra_info("peername")[0]
+        #: The address that it goes to.
+        self.server: str = writer.get_extra_info("sockname")[0]
         #: What came between 354 and the final dot, as raw bytes with the dot.
         self.contents: list[bytes] = []
 
@@ -133,9 +137,9 @@ class ScriptedPeer:
 
 
 @asynccontextmanager
-async def scripted_peer(*scripts: Script, port: int = 0) -> AsyncIterator[ScriptedPeer]:
+async def scripted_peer(*scripts: Script, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[ScriptedPeer]:
     peer = ScriptedPeer(scripts)
-    server = await asyncio.start_server(peer.serve, "127.0.0.1", port)
+    server = await asyncio.start_server(peer.serve, host, port)
     peer.port = server.sockets[0].getsockname()[1]
     try:
         yield peer
@@ -143,3 +147,18 @@ async def scripted_peer(*scripts: Script, port: int = 0) -> AsyncIterator[Script
         server.close()
         peer.stop()
         await server.wait_closed()
+
+
+@contextmanager
+def black_hole(host: str, port: int) -> Iterator[None]:
+    """An address at which connections are neither taken nor refused: its queue is full, so SYNs are dropped."""
+    with ExitStack() as sockets:
+        listener = sockets.enter_context(socket.socket())
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(0)
+        for _ in range(3):
+            filling = sockets.enter_context(socket.socket())
+            filling.setblocking(False)
+            filling.connect_ex((host, port))
+        yield

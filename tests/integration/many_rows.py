@@ -141,6 +141,23 @@ async def explain(connection: RawConnection, statement: str, values: Sequence[ob
     return Look(" ".join(statement.split()), milliseconds, touched, has_seq_scan)
 
 
+async def rows_fetched(connection: RawConnection) -> Mapping[str, tuple[int, int]]:
+    """By large table: rows that this transaction fetched so far, within functions too, and how often it read all."""
+    rows = await connection.fetch(
+        """
+        SELECT relname, seq_tup_read + coalesce(idx_tup_fetch, 0) AS fetched, seq_scan
+        FROM pg_stat_xact_user_tables
+        """
+    )
+    fetched = dict.fromkeys(LARGE_TABLES, (0, 0))
+    for row in rows:
+        table = next((name for name in LARGE_TABLES if row["relname"].startswith(name)), None)
+        if table:
+            total, scans = fetched[table]
+            fetched[table] = total + row["fetched"], scans + row["seq_scan"]
+    return fetched
+
+
 def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield plan
     for child in plan.get("Plans", ()):

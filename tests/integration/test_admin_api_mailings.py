@@ -11,9 +11,9 @@ from shared.core.delivery import Outcome, OutcomeKind
 from shared.core.mailing import MailingKind, TargetKind, TargetState
 from shared.core.node import NodeKind
 from shared.core.smtp_reply import Reply
-from shared.store import batches, deliveries, mailings, messages, nodes, release
-from shared.store.deliveries import Report
+from shared.store import batches, expansion, mailings, messages, nodes, release
 from shared.store.messages import NewMessage, NewTarget
+from shared.store.outcomes import Report, record_outcomes
 from tests.fakes.admin_client import AdminClient, admin_client, let_in
 
 
@@ -66,7 +66,7 @@ async def _distribute(api: AdminClient, message_id: UUID, address: str, list_id:
             expand_again_after_seconds=60,
         )
         await messages.decide(connection, message_id, address, TargetState.DISTRIBUTED, mailing_id=mailing_id)
-        await mailings.expand_page(connection, mailing_id, page_size=100, expand_again_after_seconds=60)
+        await expansion.expand_page(connection, mailing_id, page_size=100, expand_again_after_seconds=60)
     return mailing_id
 
 
@@ -96,9 +96,7 @@ async def _send(api: AdminClient, mailing_id: int, outcomes: dict[str, Outcome])
             )
             for recipient in batch.recipients
         ]
-        await deliveries.record_outcomes(
-            connection, reports, {batch_id: 0}, node_name=lease.name, give_up_after_seconds=86400
-        )
+        await record_outcomes(connection, reports, {batch_id: 0}, node_name=lease.name)
 
 
 async def test_what_became_of_a_250_is_told_from_the_message_to_the_remotes_own_words(api: AdminClient) -> None:

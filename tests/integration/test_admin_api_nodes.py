@@ -3,17 +3,28 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import pytest
 
 from shared.contracts.events import NodeSettingsChanged
+from shared.core.limits import HeldBack, Limit
 from shared.core.node import LeftBecause, NodeKind
 from shared.store import nodes
 from shared.store.nodes import Lease, Vitals
 from tests.fakes.admin_client import AdminClient, admin_client, let_in
 
 _numbers = itertools.count(1)
-BUILT_IN = {"sending_enabled": True, "max_connections": 20, "max_messages_per_second": None, "prefetch_batches": 4}
+BUILT_IN = {
+    "sending_enabled": True,
+    "lanes": None,
+    "max_connections": 20,
+    "max_connections_per_host": None,
+    "max_messages_per_second": None,
+    "max_messages_per_hour": None,
+    "max_megabits_per_second": None,
+    "prefetch_batches": 4,
+}
 
 
 @pytest.fixture
@@ -48,6 +59,30 @@ async def test_a_node_is_shown_with_what_it_last_said_of_itself(api: AdminClient
     assert (shown["open_connections"], shown["unstarted"]) == (7, 90)
     assert shown["settings"] == {"own": {}, "effective": BUILT_IN}
     assert shown in (await api.get("/nodes")).json()
+
+
+async def test_a_node_is_shown_with_what_holds_it_back(api: AdminClient) -> None:
+    lease = await _running(api)
+    since_at = datetime(2026, 1, 1, 12, 0, 3, tzinfo=UTC)
+    held_back = HeldBack(Limit.MAX_MESSAGES_PER_SECOND, since_at, 1234)
+    await _obeyed(api, lease, Vitals(megabits_per_second=2.5, held_back=[held_back]))
+    shown = (await api.get(f"/nodes/{lease.name}")).json()
+    assert shown["megabits_per_second"] == 2.5
+    (answer,) = shown["held_back"]
+    assert (answer["limit"], answer["recipients"]) == ("max_messages_per_second", 1234)
+    assert datetime.fromisoformat(answer["since_at"]) == since_at
+    await _obeyed(api, lease)
+    assert (await api.get(f"/nodes/{lease.name}")).json()["held_back"] == []
+
+
+async def test_lanes_are_shown_as_they_were_set_and_as_they_are_in_force(api: AdminClient) -> None:
+    answer = await api.patch("/nodes/outbound-78/settings", json={"lanes": ["bulk", "express"]})
+    assert answer.json() == {
+        "own": {"lanes": ["bulk", "express"]},
+        "effective": BUILT_IN | {"lanes": ["express", "bulk"]},
+    }
+    answer = await api.patch("/nodes/outbound-78/settings", json={"lanes": None})
+    assert answer.json() == {"own": {"lanes": None}, "effective": BUILT_IN}
 
 
 async def test_a_node_that_left_is_shown_with_when_and_why(api: AdminClient) -> None:
@@ -130,7 +165,13 @@ async def test_settings_can_be_made_for_a_node_that_is_yet_to_come(api: AdminCli
         ({"prefetch_batches": None}, "prefetch_batches"),
         ({"sending_enabled": None}, "sending_enabled"),
         ({"sending_enabled": "off"}, "sending_enabled"),
-        ({"lanes": ["bulk"]}, "lanes"),
+        ({"lanes": ["slow"]}, "lanes"),
+        ({"lanes": []}, "lanes"),
+        ({"max_connections_per_host": 0}, "max_connections_per_host"),
+        ({"max_messages_per_hour": 0}, "max_messages_per_hour"),
+        ({"max_messages_per_hour": 0.5}, "max_messages_per_hour"),
+        ({"max_megabits_per_second": 0}, "max_megabits_per_second"),
+        ({"node": "outbound-1"}, "node"),
     ],
 )
 async def test_a_setting_that_cannot_be_is_refused(

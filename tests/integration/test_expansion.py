@@ -15,20 +15,12 @@ from shared.contracts.topology import Lane
 from shared.core.mailing import MailingKind, TargetKind
 from shared.core.membership import DeliveryMode, MemberStatus
 from shared.dns.resolver import LookupFailedError, MxRecord
-from shared.store import mailings, members, messages, suppressions
+from shared.store import expansion, mailings, members, messages, suppressions
 from shared.store.engine import Database, RawConnection
-from shared.store.mailings import ExpandedPage
+from shared.store.expansion import ExpandedPage
 from shared.store.messages import NewTarget
 from shared.store.suppressions import SuppressionReason
 from tests.integration import stored
-
-
-@pytest.fixture
-async def connection(database_url: str) -> AsyncIterator[RawConnection]:
-    async with stored.connected(database_url) as connection:
-        await stored.empty(connection)
-        yield connection
-        await stored.assert_consistent(connection)
 
 
 @pytest.fixture
@@ -40,7 +32,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 async def expand_page(connection: RawConnection, mailing_id: int, size: int) -> ExpandedPage | None:
     async with connection.transaction():
-        return await mailings.expand_page(connection, mailing_id, page_size=size, expand_again_after_seconds=30)
+        return await expansion.expand_page(connection, mailing_id, page_size=size, expand_again_after_seconds=30)
 
 
 async def recipients(connection: RawConnection, mailing_id: int) -> list[str]:
@@ -74,7 +66,7 @@ async def test_an_expansion_cut_off_in_any_page_goes_on_from_its_row(
         # The next page is made and not committed.
         cut_off = dying.transaction()
         await cut_off.start()
-        await mailings.expand_page(dying, mailing_id, page_size=3, expand_again_after_seconds=30)
+        await expansion.expand_page(dying, mailing_id, page_size=3, expand_again_after_seconds=30)
     await stored.expand_all(connection, mailing_id, 3)
     assert len(await recipients(connection, mailing_id)) == 10
     assert await counted(connection, mailing_id) == ("running", 10, 0)
@@ -101,7 +93,7 @@ class FakeDns:
         return tuple(MxRecord(10 * place, host) for place, host in enumerate(self._hosts[domain], start=1))
 
 
-def expansion(database: Database, *, page_size: int, dns: FakeDns | None = None) -> Expand:
+def new_task(database: Database, *, page_size: int, dns: FakeDns | None = None) -> Expand:
     return Expand(
         database,
         page_size=page_size,
@@ -129,7 +121,7 @@ async def test_recipients_are_made_under_the_limit_of_their_domain(
             "two.test": [],
         }
     )
-    await expansion(database, page_size=5, dns=dns)(ExpandMailing(mailing_id))
+    await new_task(database, page_size=5, dns=dns)(ExpandMailing(mailing_id))
     rows = await connection.fetch(
         "SELECT DISTINCT split_part(d.recipient_key, '@', -1) AS domain, o.domain_limit"
         " FROM outstanding o JOIN deliveries d ON d.id = o.delivery_id"
@@ -151,7 +143,7 @@ async def test_two_schedulers_at_one_mailing_make_every_delivery_once(
     connection: RawConnection, database: Database
 ) -> None:
     mailing_id = await stored.new_mailing(connection, 100, expand=False)
-    expand = expansion(database, page_size=7)
+    expand = new_task(database, page_size=7)
     while (await counted(connection, mailing_id))[0] == "expanding":
         await asyncio.gather(*(expand(ExpandMailing(mailing_id)) for _ in range(4)))
     assert len(await recipients(connection, mailing_id)) == 100
@@ -162,7 +154,7 @@ async def test_a_page_waits_for_the_one_before_it(connection: RawConnection, dat
     mailing_id = await stored.new_mailing(connection, 6, expand=False)
     async with stored.connected(database_url) as other:
         async with other.transaction():
-            assert await mailings.expand_page(other, mailing_id, page_size=3, expand_again_after_seconds=30) is not None
+            assert await expand_page(other, mailing_id, 3) is not None
             next_page = asyncio.create_task(expand_page(connection, mailing_id, 3))
         assert await next_page is not None
     assert len(await recipients(connection, mailing_id)) == 6
@@ -264,9 +256,22 @@ async def test_mail_to_the_operator_has_one_recipient_however_often_it_is_handle
     mailing_id = await stored.new_mailing(connection, 0, expand=False, lane=Lane.EXPRESS)
     for _ in range(2):
         async with connection.transaction():
-            await mailings.add_recipient(connection, mailing_id, email="Op@example.com", email_key="op@example.com")
+            await expansion.add_recipient(connection, mailing_id, email="Op@example.com", email_key="op@example.com")
     assert await recipients(connection, mailing_id) == ["op@example.com"]
     assert await counted(connection, mailing_id) == ("running", 1, 0)
+
+
+async def test_mail_to_an_operator_whom_nobody_may_mail_is_not_sent(connection: RawConnection) -> None:
+    await connection.execute(
+        "INSERT INTO suppressions (email_key, email, reason) VALUES ('op@example.com', 'op@example.com', 'manual')"
+    )
+    mailing_id = await stored.new_mailing(connection, 0, expand=False, lane=Lane.EXPRESS)
+    async with connection.transaction():
+        await expansion.add_recipient(connection, mailing_id, email="Op@example.com", email_key="op@example.com")
+    assert await stored.states(connection, mailing_id) == {"suppressed": 1}
+    assert await counted(connection, mailing_id) == ("running", 1, 1)
+    assert await stored.release_all(connection, mailing_id) == []
+    assert await mailings.finish(connection) == [mailing_id]
 
 
 async def test_the_months_partitions_are_made_by_whoever_comes_first(
@@ -300,11 +305,11 @@ async def test_the_months_partitions_are_made_by_whoever_comes_first(
 
 async def test_an_expansion_that_stands_still_is_due_again(connection: RawConnection) -> None:
     mailing_id = await stored.new_mailing(connection, 5, expand=False)
-    assert await mailings.expand_due(connection) == []
+    assert await expansion.expand_due(connection) == []
     await connection.execute("UPDATE mailings SET expand_due_at = now() - interval '1 s'")
-    assert await mailings.expand_due(connection) == [mailing_id]
-    await mailings.mark_expansion_published(connection, [mailing_id], again_after_seconds=30)
-    assert await mailings.expand_due(connection) == []
+    assert await expansion.expand_due(connection) == [mailing_id]
+    await expansion.mark_expansion_published(connection, [mailing_id], again_after_seconds=30)
+    assert await expansion.expand_due(connection) == []
     await stored.expand_all(connection, mailing_id)
     await connection.execute("UPDATE mailings SET expand_due_at = now() - interval '1 s'")
-    assert await mailings.expand_due(connection) == [], "it is expanded"
+    assert await expansion.expand_due(connection) == [], "it is expanded"

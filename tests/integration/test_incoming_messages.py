@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from uuid import UUID
 
@@ -16,13 +15,6 @@ from shared.store.messages import NewMessage, NewTarget, Waiting
 from tests.integration import stored
 
 TARGET = NewTarget("postmaster@lists.example.org", TargetKind.OPERATOR)
-
-
-@pytest.fixture
-async def connection(database_url: str) -> AsyncIterator[RawConnection]:
-    async with stored.connected(database_url) as connection:
-        await stored.empty(connection)
-        yield connection
 
 
 async def waiting_of(connection: RawConnection, message: NewMessage) -> Waiting:

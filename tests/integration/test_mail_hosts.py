@@ -7,18 +7,29 @@ from random import Random
 
 import pytest
 
-from shared.dns.mx import MailHost, MxLookup, NoMailHost
-from shared.dns.resolver import Resolver
+from shared.core.address import Address
+from shared.dns.mx import FAILED_SECONDS, MailHost, MxLookup, NoMailHost
+from shared.dns.resolver import NoSuchDomainError, Resolver
 from tests.fakes.dns_server import DnsServer, Records, dns_server
 
 PUBLIC, PUBLIC_TOO, PUBLIC_IPV6 = "8.8.8.8", "9.9.9.9", "2001:4860:4860::8888"
 
 
 def lookup(
-    server: DnsServer, *, allow_private_hosts: bool = False, random: Callable[[], float] = lambda: 0.5
+    server: DnsServer,
+    *,
+    allow_private_hosts: bool = False,
+    is_ours: Callable[[MailHost], bool] = lambda _host: False,
+    random: Callable[[], float] = lambda: 0.5,
+    now_seconds: Callable[[], float] = lambda: 0.0,
 ) -> MxLookup:
-    resolver = Resolver(("127.0.0.1", server.port), lifetime_seconds=0.5)
-    return MxLookup(resolver, allow_private_hosts=allow_private_hosts, random=random)
+    return MxLookup(
+        Resolver(("127.0.0.1", server.port), lifetime_seconds=0.5),
+        allow_private_hosts=allow_private_hosts,
+        is_ours=is_ours,
+        random=random,
+        now_seconds=now_seconds,
+    )
 
 
 async def hosts(records: Records, domain: str = "x.test", *, allow: bool = False) -> tuple[MailHost, ...] | NoMailHost:
@@ -36,8 +47,8 @@ async def test_mail_hosts_come_by_preference() -> None:
         }
     )
     assert found == (
-        MailHost("a.x.test", PUBLIC),
         MailHost("a.x.test", PUBLIC_IPV6),
+        MailHost("a.x.test", PUBLIC),
         MailHost("b.x.test", PUBLIC_TOO),
     )
 
@@ -162,3 +173,65 @@ async def test_what_does_not_exist_is_kept_too() -> None:
         mail_hosts = lookup(server).mail_hosts
         assert await mail_hosts("x.test") == await mail_hosts("x.test")
         assert server.questions == ["x.test MX"]
+
+
+async def test_the_addresses_of_a_host_come_in_turns_ipv6_first() -> None:
+    records: Records = {("x.test", "A"): [PUBLIC, PUBLIC_TOO], ("x.test", "AAAA"): [PUBLIC_IPV6]}
+    found = await hosts(records)
+    assert isinstance(found, tuple)
+    assert [":" in host.address for host in found] == [True, False, False]
+
+
+async def test_an_internationalised_domain_is_asked_for_by_its_ascii_form() -> None:
+    domain = Address.parse("anna@Bücher.test").ascii_domain
+    assert await hosts({("xn--bcher-kva.test", "A"): [PUBLIC]}, domain) == (MailHost(domain, PUBLIC),)
+
+
+async def test_our_own_addresses_are_no_mail_hosts() -> None:
+    records: Records = {
+        ("x.test", "MX"): ["10 a.x.test.", "20 b.x.test."],
+        ("a.x.test", "A"): [PUBLIC],
+        ("b.x.test", "A"): [PUBLIC_TOO],
+    }
+    async with dns_server(records) as server:
+        found = await lookup(server, is_ours=lambda host: host.address == PUBLIC).mail_hosts("x.test")
+        assert found == (MailHost("b.x.test", PUBLIC_TOO),)
+        found = await lookup(server, is_ours=lambda host: host.name in ("a.x.test", "b.x.test")).mail_hosts("x.test")
+        assert found == NoMailHost(
+            True, "5.4.6", "the mail hosts of x.test are this one: the mail would go in a circle"
+        )
+
+
+@pytest.mark.parametrize("behaviour", ["SERVFAIL", "SILENCE"])
+async def test_a_failed_lookup_is_not_repeated_for_a_minute(behaviour: str) -> None:
+    now = 0.0
+    async with dns_server({("x.test", "ANY"): behaviour}) as server:
+        mail_hosts = lookup(server, now_seconds=lambda: now).mail_hosts
+        first = await mail_hosts("x.test")
+        asked = len(server.questions)
+        assert await mail_hosts("x.test") == first
+        assert len(server.questions) == asked
+        now += FAILED_SECONDS + 1
+        assert await mail_hosts("x.test") == first
+        assert len(server.questions) > asked
+
+
+async def test_what_is_kept_of_the_dns_is_bounded() -> None:
+    async with dns_server({("x.test", "A"): [PUBLIC]}) as server:
+        resolver = Resolver(("127.0.0.1", server.port), cache_size=4)
+        for number in range(20):
+            with pytest.raises(NoSuchDomainError):
+                await resolver.mx(f"{number}.gone.test")
+        asked = len(server.questions)
+        for number in range(20):
+            with pytest.raises(NoSuchDomainError):
+                await resolver.mx(f"{number}.gone.test")
+        # Had all answers been kept, nothing would have been asked.
+        assert len(server.questions) == asked + 20
+
+
+async def test_a_long_chain_of_aliases_ends() -> None:
+    records: dict[tuple[str, str], list[str] | str] = {(f"c{n}.test", "CNAME"): [f"c{n + 1}.test."] for n in range(200)}
+    found = await hosts(records, "c0.test")
+    assert isinstance(found, NoMailHost)
+    assert not found.is_permanent

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ssl
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,16 +13,21 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from services.outbound_sender.bandwidth import Bandwidth
 from services.outbound_sender.connection import Connection
+from services.outbound_sender.dead_hosts import DeadHosts
+from services.outbound_sender.host_places import HostFull, HostPlaces
 from services.outbound_sender.next_hop import MxRoute, NextHop, RelayRoute
-from services.outbound_sender.transport import Target, connect, opportunistic_tls
+from services.outbound_sender.transport import Encryption, Terms, connect, opportunistic_tls
 from shared.core.delivery import Outcome, OutcomeKind
 from shared.dns.mx import MailHost, MxLookup, NoMailHost
 from shared.dns.resolver import Resolver
 from tests.fakes.dns_server import dns_server
 from tests.fakes.scripted_peer import EXTENSIONS, Dialogue, ScriptedPeer, scripted_peer
 from tests.integration.test_pipelined_transactions import BIG
-from tests.integration.transactions import CONTENT, SHORT, on_loop, send
+from tests.integration.transactions import CONTENT, SHORT, on_loop, send, target_at
+
+TERMS = Terms("node.test", SHORT)
 
 
 @pytest.fixture(scope="session")
@@ -58,13 +64,16 @@ async def is_busy(peer: Dialogue) -> None:
     await peer.say(b"421 4.3.2 busy\r\n")
 
 
-async def open_tls(peer: ScriptedPeer) -> Connection | Outcome:
-    target = Target("peer.test", "127.0.0.1", peer.port)
-    return await connect(target, hostname="node.test", timeouts=SHORT, tls_context=opportunistic_tls())
+async def open_tls(peer: ScriptedPeer, bandwidth: Bandwidth | None = None) -> Connection | Outcome:
+    terms = replace(TERMS, encryption=Encryption(opportunistic_tls()), bandwidth=bandwidth)
+    return await connect(target_at(peer.port), terms, DeadHosts())
 
 
+@pytest.mark.parametrize("is_paced", [False, True])
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-async def test_mail_goes_encrypted_where_starttls_is_offered(loop: str, peer_tls: ssl.SSLContext) -> None:
+async def test_mail_goes_encrypted_where_starttls_is_offered(
+    loop: str, is_paced: bool, peer_tls: ssl.SSLContext
+) -> None:
     async def script(peer: Dialogue) -> None:
         await peer.greet("STARTTLS", "PIPELINING")
         await peer.hear()
@@ -74,8 +83,11 @@ async def test_mail_goes_encrypted_where_starttls_is_offered(loop: str, peer_tls
         await takes_transactions(peer)
 
     async def scenario() -> None:
+        bandwidth = Bandwidth()
+        if is_paced:
+            bandwidth.set_rate(len(BIG) * 4)
         async with scripted_peer(script) as peer:
-            connection = await open_tls(peer)
+            connection = await open_tls(peer, bandwidth)
             assert isinstance(connection, Connection)
             for content in (CONTENT, BIG, CONTENT):
                 assert (await send(connection, content)).kind is OutcomeKind.DELIVERED
@@ -156,15 +168,15 @@ async def test_a_host_that_is_no_tls_server_name_harms_nobody(host: str, peer_tl
             await peer.until_closed()
 
     async with scripted_peer(offers_tls) as peer:
-        target = Target(host, "127.0.0.1", peer.port)
-        opened = await connect(target, hostname="node.test", timeouts=SHORT, tls_context=opportunistic_tls())
+        terms = replace(TERMS, encryption=Encryption(opportunistic_tls()))
+        opened = await connect(target_at(peer.port, host), terms, DeadHosts())
         assert isinstance(opened, Connection)
         opened.abort()
 
 
 async def test_the_relay_takes_mail_for_every_domain() -> None:
     async with scripted_peer(takes_mail) as peer:
-        next_hop = NextHop(RelayRoute("localhost", peer.port), hostname="node.test", timeouts=SHORT)
+        next_hop = NextHop(RelayRoute("localhost", peer.port), TERMS)
         connection = await next_hop.open_connection("anything.test")
         assert isinstance(connection, Connection)
         assert connection.host == "localhost"
@@ -173,7 +185,7 @@ async def test_the_relay_takes_mail_for_every_domain() -> None:
 
 
 async def test_a_relay_without_an_address_is_a_deferral() -> None:
-    next_hop = NextHop(RelayRoute("no-such-relay.invalid", 25), hostname="node.test", timeouts=SHORT)
+    next_hop = NextHop(RelayRoute("no-such-relay.invalid", 25), TERMS)
     outcome = await next_hop.open_connection("x.test")
     assert isinstance(outcome, Outcome)
     assert outcome.kind is OutcomeKind.DEFERRED
@@ -191,7 +203,7 @@ async def test_the_next_host_is_tried_after_421_and_after_a_refused_connection()
     async with scripted_peer(is_busy, takes_mail) as peer:
         # Nothing listens at the first host; the second and the third are the same peer.
         route = MxRoute(FixedHosts("127.9.9.9", "127.0.0.1", "127.0.0.1"), peer.port)
-        connection = await NextHop(route, hostname="node.test", timeouts=SHORT).open_connection("x.test")
+        connection = await NextHop(route, TERMS).open_connection("x.test")
         assert isinstance(connection, Connection)
         assert connection.host == "mx2.x.test"
         connection.abort()
@@ -201,15 +213,45 @@ async def test_the_next_host_is_tried_after_421_and_after_a_refused_connection()
 async def test_when_no_host_gives_service_the_last_failure_is_the_outcome() -> None:
     async with scripted_peer(is_busy) as peer:
         route = MxRoute(FixedHosts("127.9.9.9", "127.0.0.1"), peer.port)
-        outcome = await NextHop(route, hostname="node.test", timeouts=SHORT).open_connection("x.test")
+        outcome = await NextHop(route, TERMS).open_connection("x.test")
         assert isinstance(outcome, Outcome)
         assert outcome.kind is OutcomeKind.DEFERRED
         assert outcome.remote_host == "mx1.x.test"
         assert str(outcome.reply) == "421 4.3.2 busy"
 
 
+async def test_a_host_that_has_its_connections_is_waited_for_and_not_gone_round() -> None:
+    async with scripted_peer(takes_mail) as peer:
+        places = HostPlaces()
+        places.limit(1)
+        route = MxRoute(FixedHosts("127.0.0.1", "127.9.9.9"), peer.port)
+        next_hop = NextHop(route, TERMS, places=places)
+        first = await next_hop.open_connection("x.test")
+        assert isinstance(first, Connection)
+        assert isinstance(await next_hop.open_connection("other.test"), HostFull)
+        assert len(peer.dialogues) == 1
+        first.abort()
+        places.give_back(first.hosts)
+        again = await next_hop.open_connection("other.test")
+        assert isinstance(again, Connection)
+        again.abort()
+
+
+async def test_a_host_that_gives_no_service_takes_no_place() -> None:
+    async with scripted_peer(is_busy, is_busy, takes_mail) as peer:
+        places = HostPlaces()
+        places.limit(1)
+        route = MxRoute(FixedHosts("127.0.0.1"), peer.port)
+        next_hop = NextHop(route, TERMS, places=places)
+        for _ in range(2):
+            assert isinstance(await next_hop.open_connection("x.test"), Outcome)
+        connection = await next_hop.open_connection("x.test")
+        assert isinstance(connection, Connection)
+        connection.abort()
+
+
 async def test_a_domain_that_takes_no_mail_is_a_refusal() -> None:
-    outcome = await NextHop(MxRoute(FixedHosts()), hostname="node.test", timeouts=SHORT).open_connection("x.test")
+    outcome = await NextHop(MxRoute(FixedHosts()), TERMS).open_connection("x.test")
     assert outcome == Outcome(OutcomeKind.REFUSED, "5.1.10 x.test takes no mail (null MX)")
 
 
@@ -220,7 +262,7 @@ async def test_mail_finds_its_way_by_mx_records() -> None:
     }
     async with dns_server(records) as server, scripted_peer(takes_mail) as peer:
         lookup = MxLookup(Resolver(("127.0.0.1", server.port)), allow_private_hosts=True)
-        next_hop = NextHop(MxRoute(lookup, peer.port), hostname="node.test", timeouts=SHORT)
+        next_hop = NextHop(MxRoute(lookup, peer.port), TERMS)
         connection = await next_hop.open_connection("x.test")
         assert isinstance(connection, Connection)
         assert (await send(connection)).kind is OutcomeKind.DELIVERED

@@ -63,7 +63,7 @@ async def test_a_confirmed_message_survives_a_crash_of_rabbitmq(rabbitmq_server:
     channel = await connection.channel()
     await channel.declare_queue("survives", durable=True, arguments={"x-queue-type": "quorum"})
     persistent = aio_pika.Message(b"here", delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
-    await channel.default_exchange.publish(persistent, "survives", timeout=5)
+    await channel.default_exchange.publish(persistent, "survives", timeout=30)
     # RabbitMQ 3.10 forgets a queue that was declared within about a second before the crash.
     await asyncio.sleep(2)
     helpers = descendants(rabbitmq_server.pid)
@@ -75,7 +75,7 @@ async def test_a_confirmed_message_survives_a_crash_of_rabbitmq(rabbitmq_server:
 
     async with await aio_pika.connect(broker_url) as again:
         queue = await (await again.channel()).get_queue("survives")
-        message = await queue.get(timeout=5, no_ack=True)
+        message = await queue.get(timeout=30, no_ack=True)
     assert message is not None
     assert message.body == b"here"
 
@@ -97,7 +97,7 @@ def test_children_end_with_a_supervisor_that_was_killed(tmp_path: Path) -> None:
 
 
 def _becomes_so(is_so: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while not is_so() and time.monotonic() < deadline:
         time.sleep(0.01)
     return is_so()

@@ -10,10 +10,11 @@ from random import Random
 import pytest
 
 from services.outbound_sender.connection import Connection
-from services.outbound_sender.transport import Target, connect
+from services.outbound_sender.dead_hosts import DeadHosts
+from services.outbound_sender.transport import Terms, connect
 from shared.core.delivery import Outcome, OutcomeKind
 from tests.fakes.scripted_peer import EXTENSIONS, Dialogue, Script, scripted_peer
-from tests.integration.transactions import SHORT, connected, on_loop, send, until
+from tests.integration.transactions import SHORT, connected, on_loop, send, target_at, until
 
 DELIVERED, DEFERRED, REFUSED, UNKNOWN = OutcomeKind
 GARBAGE = bytes(range(128, 256)) + b"\x00\x01\r\n"
@@ -99,6 +100,12 @@ async def answers_a_byte_at_a_time(peer: Dialogue) -> None:
         await asyncio.sleep(0.02)
 
 
+async def greets_a_byte_at_a_time(peer: Dialogue) -> None:
+    for byte in b"220-slow\r\n" * 100:
+        await peer.say(bytes([byte]))
+        await asyncio.sleep(0.02)
+
+
 async def endless_reply_to_mail(peer: Dialogue) -> None:
     await peer.greet(*EXTENSIONS)
     await peer.hear(3)
@@ -132,6 +139,7 @@ ROWS = [
     Row("a greeting of garbage", greeting(GARBAGE), DEFERRED, "no SMTP before MAIL"),
     Row("a greeting of 100 and bytes", greeting(b"100 \xff\x00\r\n"), DEFERRED, "no SMTP before MAIL: ??"),
     Row("an endless greeting", greeting(b"220-x\r\n" * 20_000), DEFERRED, "no SMTP before MAIL"),
+    Row("a greeting a byte at a time", greets_a_byte_at_a_time, DEFERRED, "no answer in time before MAIL"),
     Row("no greeting", never_answers, DEFERRED, "no answer in time"),
     Row("FIN instead of a greeting", closes_at_once, DEFERRED, "connection lost before MAIL"),
     Row("EHLO and HELO refused", refuses_ehlo_and_helo, DEFERRED, "refused before MAIL", 554),
@@ -185,8 +193,7 @@ ROWS = [
 async def test_each_behaviour_of_a_peer_has_its_outcome(row: Row, loop: str) -> None:
     async def scenario() -> None:
         async with scripted_peer(row.script) as peer:
-            target = Target("peer.test", "127.0.0.1", peer.port)
-            opened = await connect(target, hostname="node.test", timeouts=SHORT, tls_context=None)
+            opened = await connect(target_at(peer.port), Terms("node.test", SHORT), DeadHosts())
             outcome = opened if isinstance(opened, Outcome) else await send(opened)
             assert (outcome.kind, outcome.reply and outcome.reply.code) == (row.kind, row.code)
             assert outcome.because.startswith(row.because)
@@ -230,7 +237,7 @@ def at_random(random: Random) -> Script:
 
 async def test_no_peer_can_do_anything_that_is_not_an_outcome() -> None:
     seen: Counter[OutcomeKind] = Counter()
-    hasty = replace(SHORT, mail_seconds=0.03, rcpt_seconds=0.03, data_seconds=0.03, final_dot_seconds=0.03)
+    hasty = replace(SHORT, command_seconds=0.03, final_dot_seconds=0.03)
     for seed in range(200):
         random = Random(seed)  # noqa: S311
         async with scripted_peer(at_random(random)) as peer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from uuid import UUID
 
 import pytest
@@ -14,14 +13,6 @@ from shared.store.batches import ClaimedBatch
 from shared.store.engine import RawConnection
 from tests.integration import stored
 from tests.integration.stored import DEFERRED, DELIVERED, REFUSED, UNKNOWN, record, report
-
-
-@pytest.fixture
-async def connection(database_url: str) -> AsyncIterator[RawConnection]:
-    async with stored.connected(database_url) as connection:
-        await stored.empty(connection)
-        yield connection
-        await stored.assert_consistent(connection)
 
 
 async def attempts_of(connection: RawConnection, delivery_id: int) -> list[tuple[int, str]]:
@@ -41,7 +32,7 @@ async def test_each_outcome_has_its_consequence(connection: RawConnection) -> No
     assert states == ["delivered", "refused", "open", "open"]
     row = await stored.batch_row(connection, claimed.id)
     assert (row.state, row.open, row.unstarted) == ("closed", 0, 0)
-    assert (row.delivered, row.refused, row.deferred, row.unknown) == (1, 1, 1, 1)
+    assert (row.delivered, row.refused, row.deferred, row.unknown) == (1, 1, 1, 0)
     waiting = await connection.fetch("SELECT attempt, due_at > now() + interval '290 s' AS is_later FROM outstanding")
     assert [tuple(row) for row in waiting] == [(2, True), (2, True)]
 
@@ -106,19 +97,36 @@ async def test_outcomes_of_several_batches_are_recorded_together(connection: Raw
     assert {(row.open, row.unstarted, row.delivered) for row in rows} == {(2, 1, 1)}
 
 
-async def test_a_delivery_older_than_the_give_up_age_expires(connection: RawConnection) -> None:
-    claimed = await stored.claimed_mailing(connection, 2, await stored.new_lease(connection))
-    await record(connection, [report(claimed, claimed.recipients[0], DEFERRED)], give_up_after_seconds=0)
-    await record(connection, [report(claimed, claimed.recipients[1], UNKNOWN)], give_up_after_seconds=0)
-    assert await stored.states(connection, claimed.mailing_id) == {"expired": 2}
-    assert (await stored.batch_row(connection, claimed.id)).expired == 2
-    assert (await mailings.finish(connection)) == [claimed.mailing_id]
+async def test_a_second_unknown_of_a_round_is_final(connection: RawConnection) -> None:
+    lease = await stored.new_lease(connection)
+    claimed = await stored.claimed_mailing(connection, 2, lease)
+    await record(connection, [report(claimed, claimed.recipients[0], UNKNOWN)], {claimed.id: 1})
+    await record(connection, [report(claimed, claimed.recipients[1], DEFERRED)], {claimed.id: 0})
+    assert await stored.states(connection, claimed.mailing_id) == {"open": 2}
+    await stored.make_due(connection)
+    (batch_id,) = await stored.release_all(connection, claimed.mailing_id)
+    again = await stored.claim(connection, batch_id, lease)
+    assert again is not None
+    await stored.record_all(connection, again, UNKNOWN)
+    assert await stored.delivery_state(connection, claimed.recipients[0].delivery_id) == "unknown"
+    assert await stored.delivery_state(connection, claimed.recipients[1].delivery_id) == "open"
+    assert (await stored.batch_row(connection, batch_id)).unknown == 1
+    await stored.record_all(connection, again, UNKNOWN)
+    assert await stored.states(connection, claimed.mailing_id) == {"unknown": 1, "open": 1}
 
 
-async def test_delivered_at_the_give_up_age_is_delivered(connection: RawConnection) -> None:
-    claimed = await stored.claimed_mailing(connection, 1, await stored.new_lease(connection))
-    await record(connection, [report(claimed, claimed.recipients[0], DELIVERED)], give_up_after_seconds=0)
-    assert await stored.states(connection, claimed.mailing_id) == {"delivered": 1}
+async def test_what_is_delivered_late_is_counted_once_whatever_it_had_come_to(connection: RawConnection) -> None:
+    lease = await stored.new_lease(connection)
+    first = await stored.claimed_mailing(connection, 1, lease)
+    await stored.lose(connection, lease)
+    (batch_id,) = await stored.release_all(connection, first.mailing_id)
+    second = await stored.claim(connection, batch_id, await stored.new_lease(connection))
+    assert second is not None
+    await stored.record_all(connection, second, REFUSED)
+    await stored.assert_consistent(connection)
+    await stored.record_all(connection, first, DELIVERED)
+    assert await stored.states(connection, first.mailing_id) == {"delivered": 1}
+    await stored.assert_consistent(connection)
 
 
 @pytest.mark.parametrize(

@@ -216,7 +216,7 @@ async def test_a_stale_lease_sends_no_byte_of_the_content() -> None:
     async with scripted_peer(takes_two) as peer:
         connection = await connected(peer.port)
         outcome = await send(connection, may_start_content=lambda: False)
-        assert (outcome.kind, outcome.because) == (OutcomeKind.DEFERRED, "lease stale")
+        assert (outcome.kind, outcome.because) == (OutcomeKind.DEFERRED, "stopped before the content")
         assert not connection.is_usable
         await until(lambda: peer.has_finished)
         assert peer.dialogues[0].commands[-1] == b"DATA"
@@ -327,6 +327,28 @@ async def test_no_smuggling_sequence_ends_the_content_early(sequence: bytes) -> 
         assert b"\r" not in content.replace(b"\r\n", b"")
         assert b"\r\n..two\r\n" in content
         assert len(peer.dialogues[0].commands) == 7
+
+
+@LOOPS
+@pytest.mark.parametrize("large", [b"", BIG[:-3]])
+async def test_content_in_pieces_arrives_in_order(loop: str, large: bytes) -> None:
+    pieces = (b"DKIM-Signature: x\r\n", b"Subject: ", b"Ann\r\n\r\n", large, b"one\r\n", b"two\r\n", b".\r\n")
+
+    async def script(peer: Dialogue) -> None:
+        await peer.greet(*EXTENSIONS)
+        await peer.take_envelope()
+        await peer.take_content()
+        await peer.say(b"250 queued\r\n")
+        await peer.until_closed()
+
+    async def scenario() -> None:
+        async with scripted_peer(script) as peer:
+            outcome = await send(await connected(peer.port, Timeouts()), *pieces)
+            assert outcome.kind is OutcomeKind.DELIVERED
+            assert peer.dialogues[0].contents == [b"".join(pieces)]
+            assert f"SIZE={sum(map(len, pieces)) - 3}".encode() in peer.dialogues[0].commands[1]
+
+    await on_loop(loop, scenario)
 
 
 @LOOPS

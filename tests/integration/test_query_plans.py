@@ -10,11 +10,24 @@ from sqlalchemy.dialects import postgresql
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.contracts.topology import Lane
-from shared.store import batches, deliveries, limited_release, mailings, nodes, release
+from shared.core.delivery import DeliveryState, OutcomeKind
+from shared.store import (
+    batches,
+    choosing,
+    deliveries,
+    endings,
+    expansion,
+    limited_release,
+    mailings,
+    nodes,
+    release,
+    rounds,
+)
+from shared.store.choosing import Choice
 from shared.store.engine import RawConnection
 from tests.integration import many_rows, stored
 from tests.integration.many_rows import ExplainingConnection
-from tests.integration.stored import DEFERRED, DELIVERED, report
+from tests.integration.stored import DEFERRED, DELIVERED, REFUSED, report
 
 DELIVERIES = 100_000
 
@@ -29,6 +42,7 @@ async def mailing_id(database_url: str) -> int:
 async def connection(database_url: str, mailing_id: int) -> AsyncIterator[RawConnection]:
     """What a test changes is rolled back."""
     async with stored.connected(database_url) as connection:
+        await stored.record(connection, [])  # makes the session's function, which an aborted transaction could not
         transaction = connection.transaction()
         await transaction.start()
         yield connection
@@ -52,11 +66,32 @@ async def test_a_claim_touches_its_batch(connection: RawConnection) -> None:
     await assert_narrow(connection, lambda c: stored.claim(c, batch_id, lease, at_most=60), at_most=300)
 
 
+async def assert_narrow_by_counters(
+    connection: RawConnection, call: Callable[[RawConnection], Awaitable[Any]], *, at_most: int
+) -> None:
+    """The same for what happens within a function, where EXPLAIN does not look."""
+    before = await many_rows.rows_fetched(connection)
+    await call(connection)
+    after = await many_rows.rows_fetched(connection)
+    for table, (fetched, scans) in after.items():
+        assert scans == before[table][1], table
+        assert fetched - before[table][0] <= at_most, table
+    assert after["outstanding"][0] > before["outstanding"][0]
+
+
 async def test_recording_touches_what_is_recorded(connection: RawConnection) -> None:
     claimed = await many_rows.claimed(connection)
     reports = [report(claimed, recipient, DELIVERED) for recipient in claimed.recipients[:50]]
     reports += [report(claimed, recipient, DEFERRED) for recipient in claimed.recipients[50:]]
-    await assert_narrow(connection, lambda c: stored.record(c, reports, {claimed.id: 0}), at_most=500)
+    await assert_narrow_by_counters(connection, lambda c: stored.record(c, reports, {claimed.id: 0}), at_most=500)
+
+
+async def test_recording_a_large_group_touches_what_is_recorded(connection: RawConnection) -> None:
+    lease, ids = await stored.new_lease(connection), await connection.fetch("SELECT id FROM batches WHERE open = 100")
+    claimed = [await stored.claim(connection, row["id"], lease) for row in ids]
+    reports = [report(batch, recipient, DELIVERED) for batch in claimed if batch for recipient in batch.recipients]
+    assert len(reports) == 1000
+    await assert_narrow_by_counters(connection, lambda c: stored.record(c, reports), at_most=5000)
 
 
 async def test_late_outcomes_touch_what_is_recorded(connection: RawConnection) -> None:
@@ -64,7 +99,7 @@ async def test_late_outcomes_touch_what_is_recorded(connection: RawConnection) -
     await connection.execute("UPDATE nodes SET state = 'left'")
     await batches.take_over_orphans(connection)
     reports = [report(claimed, recipient, DELIVERED) for recipient in claimed.recipients]
-    await assert_narrow(connection, lambda c: stored.record(c, reports), at_most=500)
+    await assert_narrow_by_counters(connection, lambda c: stored.record(c, reports), at_most=1000)
 
 
 async def test_a_hand_back_touches_what_goes_back(connection: RawConnection) -> None:
@@ -86,7 +121,7 @@ async def test_a_look_for_orphans_touches_what_is_out(connection: RawConnection)
 
 
 async def test_windows_are_counted_from_batches_and_waiting_ones_up_to_the_limit(connection: RawConnection) -> None:
-    await assert_narrow(connection, release.nodes_capacity, at_most=0)
+    await assert_narrow(connection, lambda c: release.nodes_capacity(c, Lane.POSTS), at_most=0)
     await assert_narrow(connection, lambda c: release.waiting(c, Lane.POSTS, count_to=1600), at_most=1600)
 
 
@@ -130,7 +165,7 @@ async def test_a_page_of_an_expansion_touches_its_members(connection: RawConnect
     await connection.execute("DELETE FROM deliveries WHERE mailing_id = $1 AND member_id > $2", mailing_id, 50_000)
     await assert_narrow(
         connection,
-        lambda c: mailings.expand_page(c, mailing_id, page_size=1000, expand_again_after_seconds=30),
+        lambda c: expansion.expand_page(c, mailing_id, page_size=1000, expand_again_after_seconds=30),
         at_most=2000,
     )
 
@@ -153,6 +188,35 @@ async def test_reconciling_touches_what_is_out(connection: RawConnection) -> Non
     lease = await connection.fetchval("SELECT holder FROM batches WHERE id = $1", claimed.id)
     await assert_narrow(connection, lambda c: batches.claimed_by(c, lease), at_most=20)
     await assert_narrow(connection, lambda c: batches.report_unstarted(c, {claimed.id: (claimed.claim, 5)}), at_most=5)
+
+
+async def test_ending_what_waits_touches_a_chunk(
+    connection: RawConnection, mailing_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endings, "CHUNK", 100)
+    await assert_narrow(connection, lambda c: endings.end_waiting(c, mailing_id, DeliveryState.EXPIRED), at_most=300)
+    await assert_narrow(connection, endings.end_cancelled, at_most=0)
+    await assert_narrow(connection, lambda c: endings.revoke_released(c, [mailing_id]), at_most=2000)
+
+
+async def test_cancelling_touches_what_is_cancelled(connection: RawConnection) -> None:
+    claimed = await many_rows.claimed(connection)
+    ids = [recipient.delivery_id for recipient in claimed.recipients]
+    await assert_narrow(connection, lambda c: rounds.cancel(c, ids), at_most=500)
+
+
+async def test_choosing_touches_what_it_looks_at(connection: RawConnection, mailing_id: int) -> None:
+    choice = Choice([DeliveryState.REFUSED], outcome=OutcomeKind.REFUSED, domain="example.com")
+    await assert_narrow(
+        connection, lambda c: choosing.choose(c, mailing_id, choice, "member-5"), at_most=choosing.SCANNED + 1
+    )
+
+
+async def test_sending_again_touches_what_is_sent_again(connection: RawConnection) -> None:
+    claimed = await many_rows.claimed(connection)
+    await stored.record_all(connection, claimed, REFUSED)
+    ids = [recipient.delivery_id for recipient in claimed.recipients]
+    await assert_narrow(connection, lambda c: rounds.send_again(c, ids, [DeliveryState.REFUSED]), at_most=500)
 
 
 async def test_a_renewal_touches_no_large_table(connection: RawConnection) -> None:

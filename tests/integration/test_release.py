@@ -19,14 +19,6 @@ from shared.store.nodes import Vitals
 from tests.integration import stored
 
 
-@pytest.fixture
-async def connection(database_url: str) -> AsyncIterator[RawConnection]:
-    async with stored.connected(database_url) as connection:
-        await stored.empty(connection)
-        yield connection
-        await stored.assert_consistent(connection)
-
-
 class FakePublisher(Publisher):
     """Keeps what is published; fails while it is told to."""
 
@@ -113,7 +105,15 @@ async def test_only_live_outbound_nodes_count(connection: RawConnection) -> None
     gone = await node_that_starts(connection, 40)
     await nodes.renew(connection, await stored.new_lease(connection), Vitals())
     await connection.execute("UPDATE nodes SET state = 'left' WHERE incarnation = $1", gone.incarnation)
-    assert await release.nodes_capacity(connection) == (1, 100.0)
+    assert await release.nodes_capacity(connection, Lane.POSTS) == (1, 100.0)
+
+
+async def test_a_node_counts_in_the_lanes_that_it_serves(connection: RawConnection) -> None:
+    await node_that_starts(connection, 100)
+    for_bulk = await stored.new_lease(connection)
+    await nodes.renew(connection, for_bulk, Vitals(capacity_per_second=40, lanes=("bulk",)))
+    assert await release.nodes_capacity(connection, Lane.POSTS) == (1, 100.0)
+    assert await release.nodes_capacity(connection, Lane.BULK) == (2, 140.0)
 
 
 async def test_what_is_not_due_is_not_released(connection: RawConnection, releaser: Releaser) -> None:

@@ -40,13 +40,6 @@ class FakeBroker(Publisher):
 
 
 @pytest.fixture
-async def connection(database_url: str) -> AsyncIterator[RawConnection]:
-    async with stored.connected(database_url) as connection:
-        await stored.empty(connection)
-        yield connection
-
-
-@pytest.fixture
 async def broker() -> FakeBroker:
     return FakeBroker()
 

@@ -9,9 +9,11 @@ from typing import Any, cast
 
 import pytest
 
-from services.outbound_sender.backlog import Backlog, Job
+from services.outbound_sender.backlog import Backlog
+from services.outbound_sender.held_batch import Job
 from services.outbound_sender.limits import Limiter
 from services.outbound_sender.rendering import Renderer
+from services.outbound_sender.stop_list import StopList
 from services.outbound_sender.taking import Taker
 from shared.broker.consumer import Received
 from shared.broker.publisher import Publisher
@@ -63,15 +65,19 @@ class Node:
         self.backlog = Backlog(lambda _address: "relay")
         self.publisher = FakePublisher()
         self.limiter = Limiter()
+        self.stops = StopList()
+        self.lanes = set(Lane)
         self.taker = Taker(
             database,
             self.publisher,
             Renderer(self._load),
             self.backlog,
+            self.stops,
             lease=lambda: self.lease,
             capacity_per_second=lambda: self.capacity,
             limited_connections=lambda: 2,
             domain_limits=lambda: DomainLimits(self.domain_limits),
+            serves=lambda lane: lane in self.lanes,
             on_room=self._on_room,
         )
 
@@ -92,14 +98,6 @@ class Node:
 
     async def jobs(self) -> list[Job]:
         return [await self.backlog.next(None) for _ in range(len(self.backlog))]
-
-
-@pytest.fixture
-async def connection(database_url: str) -> AsyncIterator[RawConnection]:
-    async with stored.connected(database_url) as connection:
-        await stored.empty(connection)
-        yield connection
-        await stored.assert_consistent(connection)
 
 
 @pytest.fixture
@@ -159,6 +157,35 @@ async def test_without_room_the_message_is_published_anew_and_acknowledged(
     message = await node.take(batch_id)
     assert (message.acknowledged, node.publisher.published, node.wants_work) == (1, [SendBatch(batch_id)], False)
     assert (await stored.batch_row(connection, batch_id)).state == "released"
+
+
+async def test_what_is_of_a_lane_that_the_node_does_not_serve_goes_to_another_node(
+    connection: RawConnection, node: Node
+) -> None:
+    node.lanes = {Lane.BULK}
+    batch_id = await released(connection, 3)
+    message = await node.take(batch_id)
+    assert (message.acknowledged, node.publisher.published) == (1, [SendBatch(batch_id)])
+
+
+async def test_a_lane_that_is_not_served_any_more_goes_back(connection: RawConnection, node: Node) -> None:
+    await node.take(await released(connection, 3))
+    node.lanes = {Lane.BULK}
+    node.taker.hand_back_unserved()
+    await node.taker.settle()
+    assert (len(node.backlog), node.taker.open) == (0, 0)
+    assert await connection.fetchval("SELECT count(*) FROM outstanding WHERE batch_id IS NULL") == 3
+
+
+async def test_what_waits_for_a_full_host_leaves_room_for_others_mail(connection: RawConnection, node: Node) -> None:
+    node.capacity = 2.0
+    await node.take(await released(connection, 4))
+    assert node.taker.room(Lane.POSTS) == 0
+    node.backlog.set_aside(await node.backlog.next(None), "relay.example")
+    node.taker.look_for_room()
+    assert (node.taker.room(Lane.POSTS), node.wants_work) == (4, True)
+    node.capacity = 0.4
+    assert node.taker.room(Lane.POSTS) == 0, "it does not claim what it cannot start before it goes back"
 
 
 async def test_a_node_claims_no_more_than_it_may_start_soon(connection: RawConnection, node: Node) -> None:
@@ -269,8 +296,9 @@ async def test_a_cancelled_second_copy_that_was_not_started_is_never_sent(
     (batch_id,) = await stored.release_all(connection, theirs.mailing_id)
     await node.take(batch_id)
     late = await stored.record(connection, [stored.report(theirs, theirs.recipients[0], DELIVERED)])
-    for cancelled_batch, ids in late.to_cancel.items():
-        node.taker.cancel(cancelled_batch, ids)
+    for ids in late.to_cancel.values():
+        node.stops.hear(ids)
+    node.taker.hand_back_stopped()
     await node.taker.settle()
     assert [job.recipient.delivery_id for job in await node.jobs()] == [
         recipient.delivery_id for recipient in theirs.recipients[1:]

@@ -9,49 +9,50 @@ from typing import Any
 import uvloop
 
 from services.outbound_sender.connection import Connection, Timeouts
-from services.outbound_sender.transport import Target, connect
+from services.outbound_sender.dead_hosts import DeadHosts
+from services.outbound_sender.transport import Target, Terms, connect
 from shared.core.delivery import Outcome
 
 CONTENT = b"Subject: x\r\n\r\nhello\r\n.\r\n"
 SHORT = Timeouts(
     connect_seconds=2,
-    banner_seconds=0.3,
-    ehlo_seconds=0.3,
+    command_seconds=0.3,
     tls_seconds=2,
-    mail_seconds=0.3,
-    rcpt_seconds=0.3,
-    data_seconds=0.3,
     block_seconds=0.3,
     final_dot_seconds=0.3,
     quit_seconds=0.3,
 )
 
 
+def target_at(port: int, host: str = "peer.test") -> Target:
+    return Target(host, ("127.0.0.1",), port)
+
+
 async def connected(port: int, timeouts: Timeouts = SHORT) -> Connection:
-    target = Target("peer.test", "127.0.0.1", port)
-    opened = await connect(target, hostname="node.test", timeouts=timeouts, tls_context=None)
+    opened = await connect(target_at(port), Terms("node.test", timeouts), DeadHosts())
     assert isinstance(opened, Connection), opened
     return opened
 
 
 async def send(
     connection: Connection,
-    content: bytes = CONTENT,
-    *,
+    *content: bytes,
     return_path: str = "b+abc@list.test",
     recipient: str = "member@peer.test",
     has_8bit: bool = False,
     needs_smtputf8: bool = False,
     may_start_content: Callable[[], bool] = lambda: True,
 ) -> Outcome:
-    return await connection.send(
+    [outcome] = await connection.send(
         return_path,
-        recipient,
-        content,
+        [recipient],
+        content or (CONTENT,),
         has_8bit=has_8bit,
         needs_smtputf8=needs_smtputf8,
         may_start_content=may_start_content,
     )
+    assert outcome is not None
+    return outcome
 
 
 async def on_loop(name: str, scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -1,22 +1,22 @@
-"""Mailings and their deliveries. There is no way to say which node sends one: whichever has room does."""
+"""Mailings, and stopping them. There is no way to say which node sends one: whichever has room does."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, BackgroundTasks, Path
 
 from services.admin_api.checked_route import CheckedRoute
 from services.admin_api.paging import WhichPage
 from services.admin_api.problems import Problem
 from services.admin_api.routes.lists import Store
+from services.admin_api.routes.nodes import Announce, Announcing
 from services.admin_api.schemas.base import MAX_ID, Page
-from services.admin_api.schemas.mailings import AttemptAnswer, DeliveryAnswer, MailingAnswer, MailingDetail
-from shared.core.delivery import DeliveryState
-from shared.store import deliveries, lists, mailings
-from shared.store.deliveries import Attempt, Delivery, Outstanding
-from shared.store.engine import Session
+from services.admin_api.schemas.mailings import MailingAnswer, MailingChange, MailingDetail
+from shared.contracts.events import MailingChanged
+from shared.store import counts, lists, mailings, stops
+from shared.store.engine import Database, Session
 from shared.store.mailings import Mailing
 
 router = APIRouter(prefix="/mailings", tags=["Mailings"], route_class=CheckedRoute)
@@ -37,41 +37,77 @@ async def get_mailings(database: Store, which: WhichPage) -> Page[MailingAnswer]
 async def get_mailing(database: Store, mailing_id: MailingId) -> MailingDetail:
     """One mailing, and how far it is."""
     async with database.snapshot() as session:
-        mailing = await _mailing_at(session, mailing_id)
-        counts = await mailings.counts(session, mailing_id)
+        mailing = await mailing_at(session, mailing_id)
+        ended = await counts.of_mailing(session, mailing_id)
         addresses = await _list_addresses(session, [mailing])
-    ended = mailing.suppressed + counts.delivered + counts.refused + counts.expired + counts.parked
     return MailingDetail(
         **_answer(mailing, addresses).model_dump(),
-        open=max(0, mailing.recipients - ended),
-        delivered=counts.delivered,
-        refused=counts.refused,
-        expired=counts.expired,
-        parked=counts.parked,
+        open=max(0, mailing.recipients - ended.ended),
+        delivered=ended.delivered,
+        refused=ended.refused,
+        unknown=ended.unknown,
+        expired=ended.expired,
+        suppressed=ended.suppressed,
+        cancelled=ended.cancelled,
+        parked=ended.parked,
     )
 
 
-@router.get("/{mailing_id}/deliveries")
-async def get_deliveries(
-    database: Store,
-    mailing_id: MailingId,
-    which: WhichPage,
-    state: Annotated[list[DeliveryState] | None, Query(description="Only those in one of these states.")] = None,
-) -> Page[DeliveryAnswer]:
-    """A mailing's deliveries by recipient, each with all its attempts and the remote's own words."""
-    async with database.snapshot() as session:
-        await _mailing_at(session, mailing_id)
-        found = await deliveries.page(session, mailing_id, states=state or (), after_key=which.after, limit=which.fetch)
-        attempts = await deliveries.attempts_of(session, found)
-        outstanding = await deliveries.outstanding_of(session, found)
-    return which.page(
-        found,
-        lambda row: _delivery(row, attempts.get(row.id, ()), outstanding.get(row.id)),
-        lambda row: row.recipient_key,
-    )
+@router.patch("/{mailing_id}")
+async def change_mailing(
+    database: Store, mailing_id: MailingId, change: MailingChange, announce: Announcing, background: BackgroundTasks
+) -> MailingDetail:
+    """Set a mailing's last moment, in force within seconds."""
+    if "not_after_at" in change.model_fields_set:
+        async with database.raw() as connection:
+            await stops.set_not_after(connection, mailing_id, change.not_after_at)
+    return await _changed(database, mailing_id, announce, background)
 
 
-async def _mailing_at(session: Session, mailing_id: int) -> Mailing:
+@router.post("/{mailing_id}/pause")
+async def pause_mailing(
+    database: Store, mailing_id: MailingId, announce: Announcing, background: BackgroundTasks
+) -> MailingDetail:
+    """Let nothing more of the mailing start until it is resumed, within seconds. What is under way is finished."""
+    async with database.raw() as connection:
+        await stops.pause(connection, mailing_id)
+    return await _changed(database, mailing_id, announce, background)
+
+
+@router.post("/{mailing_id}/resume")
+async def resume_mailing(
+    database: Store, mailing_id: MailingId, announce: Announcing, background: BackgroundTasks
+) -> MailingDetail:
+    """Let a paused mailing go on."""
+    async with database.raw() as connection:
+        await stops.resume(connection, mailing_id)
+    return await _changed(database, mailing_id, announce, background)
+
+
+@router.post("/{mailing_id}/cancel")
+async def cancel_mailing(
+    database: Store, mailing_id: MailingId, announce: Announcing, background: BackgroundTasks
+) -> MailingDetail:
+    """Let nothing more of the mailing start, within seconds, and end what is open as cancelled.
+
+    Members whose deliveries are not made yet get none. Transactions under way are finished, and count. A mailing that
+    is finished stays as it is.
+    """
+    async with database.raw() as connection:
+        await stops.cancel(connection, mailing_id)
+    return await _changed(database, mailing_id, announce, background)
+
+
+async def _changed(
+    database: Database, mailing_id: int, announce: Announce, background: BackgroundTasks
+) -> MailingDetail:
+    detail = await get_mailing(database, mailing_id)
+    background.add_task(announce, MailingChanged(mailing_id))
+    return detail
+
+
+async def mailing_at(session: Session, mailing_id: int) -> Mailing:
+    """The mailing; `Problem` 404 when there is none."""
     found = await mailings.get(session, mailing_id)
     if found is None:
         raise Problem(404, f"There is no mailing {mailing_id}.")
@@ -95,31 +131,10 @@ def _answer(mailing: Mailing, addresses: Mapping[int, str]) -> MailingAnswer:
         list=addresses.get(mailing.list_id) if mailing.list_id is not None else None,
         subject=mailing.subject,
         recipients=mailing.recipients,
-        suppressed=mailing.suppressed,
+        is_paused=mailing.is_paused,
+        cancelled_at=mailing.cancelled_at,
+        not_after_at=mailing.not_after_at,
+        gives_up_at=mailing.gives_up_at,
         created_at=mailing.created_at,
         finished_at=mailing.finished_at,
-    )
-
-
-def _delivery(delivery: Delivery, attempts: Sequence[Attempt], outstanding: Outstanding | None) -> DeliveryAnswer:
-    return DeliveryAnswer(
-        recipient=delivery.recipient,
-        state=delivery.state,
-        ended_at=delivery.ended_at,
-        due_at=outstanding.due_at if outstanding else None,
-        deaths=outstanding.deaths if outstanding else 0,
-        attempts=[
-            AttemptAnswer(
-                round=attempt.round,
-                attempt=attempt.attempt,
-                node=attempt.node_name,
-                outcome=attempt.outcome,
-                because=attempt.because,
-                reply_code=attempt.reply_code,
-                reply_text=attempt.reply_text,
-                remote_host=attempt.remote_host,
-                ended_at=attempt.ended_at,
-            )
-            for attempt in attempts
-        ],
     )

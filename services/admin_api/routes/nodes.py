@@ -12,20 +12,23 @@ from services.admin_api.problems import Problem
 from services.admin_api.routes.lists import Store
 from services.admin_api.schemas.nodes import (
     EffectiveSettings,
+    HeldBackAnswer,
     NodeAnswer,
     NodeSettings,
     NodeStanding,
     SettingsAnswer,
 )
+from shared.contracts.base import Payload
 from shared.contracts.events import NodeSettingsChanged
 from shared.core.limits import SETTINGS, limits_from
 from shared.core.node import NodeKind, NodeState
-from shared.store import nodes
+from shared.store import node_settings, nodes
 from shared.store.engine import Session
-from shared.store.nodes import DEFAULTS, Node, NodeConfiguration
+from shared.store.node_settings import DEFAULTS, NodeConfiguration
+from shared.store.nodes import Node
 
 #: Tells all processes of a change and never raises: whoever does not hear it reads the rows soon.
-Announce = Callable[[NodeSettingsChanged], Awaitable[None]]
+Announce = Callable[[Payload], Awaitable[None]]
 
 router = APIRouter(prefix="/nodes", tags=["Nodes"], route_class=CheckedRoute)
 
@@ -59,7 +62,7 @@ async def get_node(database: Store, name: NodeName) -> NodeAnswer:
 async def get_settings(database: Store, name: NodeName) -> SettingsAnswer:
     """What is set for a name, whether or not such a node is running, and what follows from it."""
     async with database.transaction() as session:
-        return await settings_of(session, await nodes.configuration_of(session, name))
+        return await settings_of(session, await node_settings.configuration_of(session, name))
 
 
 @router.patch("/{name}/settings")
@@ -68,8 +71,8 @@ async def change_settings(
 ) -> SettingsAnswer:
     """Set limits of a node, in force within 2 seconds and kept over restarts; also for a node that is yet to come."""
     async with database.transaction() as session:
-        await nodes.configure(session, name, change.model_dump(exclude_unset=True))
-        answer = await settings_of(session, await nodes.configuration_of(session, name))
+        await node_settings.configure(session, name, change.model_dump(exclude_unset=True))
+        answer = await settings_of(session, await node_settings.configuration_of(session, name))
     background.add_task(announce, NodeSettingsChanged(node_name=name))
     return answer
 
@@ -80,9 +83,9 @@ async def inherit_settings(
 ) -> SettingsAnswer:
     """Let the node inherit everything again."""
     async with database.transaction() as session:
-        await nodes.configure(session, name, {}, inherit=SETTINGS)
-        await nodes.forget_empty_configuration(session, name)
-        answer = await settings_of(session, await nodes.configuration_of(session, name))
+        await node_settings.configure(session, name, {}, inherit=SETTINGS)
+        await node_settings.forget_empty_configuration(session, name)
+        answer = await settings_of(session, await node_settings.configuration_of(session, name))
     background.add_task(announce, NodeSettingsChanged(node_name=name))
     return answer
 
@@ -104,8 +107,8 @@ async def _set_draining(
 ) -> NodeAnswer:
     async with database.transaction() as session:
         node = await _node_at(session, name)
-        await nodes.set_draining(session, name, is_draining=is_draining)
-        await nodes.forget_empty_configuration(session, name)
+        await node_settings.set_draining(session, name, is_draining=is_draining)
+        await node_settings.forget_empty_configuration(session, name)
         answer = await _answer(session, node)
     background.add_task(announce, NodeSettingsChanged(node_name=name))
     return answer
@@ -113,7 +116,7 @@ async def _set_draining(
 
 async def settings_of(session: Session, configuration: NodeConfiguration) -> SettingsAnswer:
     """What is set there, over the defaults and what is built in."""
-    defaults = await nodes.configuration_of(session, DEFAULTS)
+    defaults = await node_settings.configuration_of(session, DEFAULTS)
     limits = limits_from(defaults.settings, configuration.settings)
     own = {name: value for name, value in configuration.settings.items() if name in SETTINGS}
     return SettingsAnswer(own=own, effective=EffectiveSettings.model_validate(limits))
@@ -127,7 +130,7 @@ async def _node_at(session: Session, name: str) -> Node:
 
 
 async def _answer(session: Session, node: Node) -> NodeAnswer:
-    configuration = await nodes.configuration_of(session, node.name)
+    configuration = await node_settings.configuration_of(session, node.name)
     standing = NodeStanding(node.state.value)
     if node.state is NodeState.LIVE and configuration.is_draining:
         standing = NodeStanding.DRAINING
@@ -140,8 +143,10 @@ async def _answer(session: Session, node: Node) -> NodeAnswer:
         left_at=node.left_at,
         left_because=node.left_because,
         rate_per_second=node.rate_per_second,
+        megabits_per_second=node.megabits_per_second,
         capacity_per_second=node.capacity_per_second,
         open_connections=node.open_connections,
         unstarted=node.unstarted,
+        held_back=[HeldBackAnswer.model_validate(held_back) for held_back in node.held_back],
         settings=await settings_of(session, configuration) if node.kind is NodeKind.OUTBOUND else None,
     )

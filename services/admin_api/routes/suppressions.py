@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from fastapi import APIRouter
+from fastapi import APIRouter, BackgroundTasks
 
 from services.admin_api.checked_route import CheckedRoute
 from services.admin_api.paging import WhichPage
 from services.admin_api.problems import Problem
 from services.admin_api.routes.lists import Store
+from services.admin_api.routes.nodes import Announcing
 from services.admin_api.schemas.base import Page
 from services.admin_api.schemas.suppressions import NewSuppression, SuppressionAnswer
+from shared.contracts.events import AddressSuppressed
 from shared.core.address import Address, InvalidAddress
 from shared.store import suppressions
 
@@ -27,10 +29,14 @@ async def get_suppressions(database: Store, which: WhichPage) -> Page[Suppressio
 
 
 @router.post("", status_code=201)
-async def suppress(database: Store, new: NewSuppression) -> SuppressionAnswer:
+async def suppress(
+    database: Store, new: NewSuppression, announce: Announcing, background: BackgroundTasks
+) -> SuppressionAnswer:
     """Suppress an address, in the place of what was said of it before.
 
-    Deliveries that are made from now on end as suppressed, and no import adds the address to a list.
+    Every spelling of the address is meant: case and internationalised domains make no difference, but `ann+news@` is
+    another mailbox than `ann@`. Within seconds no message to it starts, of any mailing; open deliveries end as
+    suppressed when their turn comes, those made from now on at once. No import adds the address to a list.
     """
     if new.ends_at is not None and new.ends_at <= datetime.now(UTC):
         wrong = {"pointer": "#/ends_at", "detail": "This has passed already."}
@@ -39,6 +45,7 @@ async def suppress(database: Store, new: NewSuppression) -> SuppressionAnswer:
         made = await suppressions.put(
             session, email=new.email.spelling, email_key=new.email.key, reason=new.reason, ends_at=new.ends_at
         )
+    background.add_task(announce, AddressSuppressed(new.email.key))
     return SuppressionAnswer.model_validate(made)
 
 

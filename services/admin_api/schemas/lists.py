@@ -17,6 +17,11 @@ ListLane = Literal[Lane.POSTS, Lane.BULK]
 MessagesPerHour = Annotated[int, Field(ge=1, le=100_000_000)]
 
 
+#: Seconds between attempts: none sooner than a second, none later than 30 days.
+RetrySchedule = Annotated[list[Annotated[float, Field(ge=1, le=2_592_000)]], Field(min_length=1, max_length=50)]
+GiveUpAfter = Annotated[float, Field(ge=1, le=2_592_000)]
+
+
 class NewList(Body):
     """A list to make."""
 
@@ -36,6 +41,12 @@ class NewList(Body):
     max_messages_per_hour: MessagesPerHour | None = None
     """Messages of the list that all nodes together start in any hour, spread evenly: 1 to 100,000,000; null or absent
     is unlimited."""
+    retry_schedule_seconds: RetrySchedule | None = None
+    """Waits between the attempts at a deferred delivery, in seconds: at most 50, each 1 to 2,592,000 (30 days). The
+    last holds for all that follow. Null or absent: 5, 15 and 30 minutes, 1 and 2 hours, then every 4 hours."""
+    give_up_after_seconds: GiveUpAfter | None = None
+    """Age at which the deliveries of a mailing are given up: 1 to 2,592,000 seconds (30 days). Null or absent: as the
+    schedulers are set, 5 days. In force for the mailings made from then on."""
 
 
 class ListChange(Body):
@@ -52,6 +63,12 @@ class ListChange(Body):
     max_messages_per_hour: MessagesPerHour | None = may_be_absent()
     """Messages of the list that all nodes together start in any hour, spread evenly: 1 to 100,000,000; null is
     unlimited. In force at once, also for what waits."""
+    retry_schedule_seconds: RetrySchedule | None = may_be_absent()
+    """Waits between the attempts at a deferred delivery, in seconds: at most 50, each 1 to 2,592,000 (30 days). The
+    last holds for all that follow. In force for batches taken from then on. Null is as everywhere."""
+    give_up_after_seconds: GiveUpAfter | None = may_be_absent()
+    """Age at which a mailing's deliveries are given up: 1 to 2,592,000 seconds (30 days). In force for mailings made
+    from then on. Null is as everywhere."""
 
 
 class ListAnswer(Answer):
@@ -73,5 +90,9 @@ class ListAnswer(Answer):
     """How urgent its mail is."""
     max_messages_per_hour: int | None
     """Messages of the list that all nodes together start in any hour; null is unlimited."""
+    retry_schedule_seconds: list[float] | None
+    """Waits between the attempts at a deferred delivery, in seconds; null is as everywhere."""
+    give_up_after_seconds: float | None
+    """Age in seconds at which the deliveries of a mailing are given up; null is as everywhere."""
     created_at: Moment
     """When the list was made."""

@@ -1,12 +1,11 @@
-"""Mailings, deliveries and attempts, as answers say them."""
+"""Mailings, as requests and answers say them."""
 
 from __future__ import annotations
 
 from uuid import UUID
 
-from services.admin_api.schemas.base import Answer, Moment
+from services.admin_api.schemas.base import Answer, Body, Moment, may_be_absent
 from shared.contracts.topology import Lane
-from shared.core.delivery import DeliveryState, OutcomeKind
 from shared.core.mailing import MailingKind, MailingState
 
 
@@ -29,8 +28,14 @@ class MailingAnswer(Answer):
     """The message's subject, decoded."""
     recipients: int
     """Deliveries made so far."""
-    suppressed: int
-    """How many of them were not to be sent from the start, because nobody may mail the address."""
+    is_paused: bool
+    """Whether nothing more of it starts until it is resumed."""
+    cancelled_at: Moment | None
+    """When it was cancelled; null when it was not."""
+    not_after_at: Moment | None
+    """No attempt begins after this moment, and what is open then expires; null is until the deliveries are given up."""
+    gives_up_at: Moment
+    """When what is still open then is given up."""
     created_at: Moment
     """When it was made."""
     finished_at: Moment | None
@@ -46,47 +51,20 @@ class MailingDetail(MailingAnswer):
     """Deliveries that the next hop took."""
     refused: int
     """Deliveries that the next hop refused for good."""
+    unknown: int
+    """Deliveries of which nobody knows whether they arrived: twice, the reply to the content did not come."""
     expired: int
-    """Deliveries that were given up after too many days."""
+    """Deliveries that were given up after too many days, or at the mailing's last moment."""
+    suppressed: int
+    """Deliveries that were not sent because nobody may mail the address."""
+    cancelled: int
+    """Deliveries that were cancelled before they were sent."""
     parked: int
     """Deliveries set aside, because their nodes died five times."""
 
 
-class AttemptAnswer(Answer):
-    """One try."""
+class MailingChange(Body):
+    """What to change of a mailing; what is absent stays as it is."""
 
-    round: int
-    """1, and one more for each time somebody asked for a fresh start."""
-    attempt: int
-    """The try's number in its round, from 1."""
-    node: str
-    """The node that made it."""
-    outcome: OutcomeKind
-    """Delivered, deferred, refused, or unknown (the connection ended before the reply to the final dot)."""
-    because: str
-    """The step and what happened there."""
-    reply_code: int | None
-    """The remote's SMTP reply code; null when it said nothing."""
-    reply_text: str | None
-    """The remote's own words."""
-    remote_host: str | None
-    """The host that was talked to; null when none was reached."""
-    ended_at: Moment
-    """When its outcome was recorded."""
-
-
-class DeliveryAnswer(Answer):
-    """A mailing to one recipient."""
-
-    recipient: str
-    """The address, in the member's spelling."""
-    state: DeliveryState
-    """Open, or how it ended."""
-    ended_at: Moment | None
-    """When it ended; null while it is open."""
-    due_at: Moment | None
-    """When an open delivery may be tried (again); null when it has ended."""
-    deaths: int
-    """How many nodes died with an open delivery in their hands."""
-    attempts: list[AttemptAnswer]
-    """All tries, in order."""
+    not_after_at: Moment | None = may_be_absent()
+    """No attempt begins after this moment, and what is open then expires. Null takes that back."""

@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import ValidationInfo, field_validator
 
 from services.admin_api.schemas.base import Answer, Body, Moment, may_be_absent, refuse
-from shared.core.limits import refusal_of
+from shared.contracts.topology import Lane
+from shared.core.limits import Limit, refusal_of
 from shared.core.node import LeftBecause, NodeKind
 
 
@@ -17,10 +18,20 @@ class NodeSettings(Body):
 
     sending_enabled: bool = may_be_absent()
     """Whether the node takes recipients; switched off, it finishes what it started. Cannot be null."""
+    lanes: list[Lane] | None = may_be_absent()
+    """The lanes that the node takes recipients of, at least one; null: all."""
     max_connections: int | None = may_be_absent()
     """SMTP connections open at once, to all hosts together: 1 to 10,000."""
+    max_connections_per_host: int | None = may_be_absent()
+    """SMTP connections open at once to one destination host, by its name and by its address: 1 to 10,000. A relay is
+    one host. Mail to other hosts does not wait for a host that has as many."""
     max_messages_per_second: float | None = may_be_absent()
-    """Messages started per second, evenly: 0.001 to 1,000,000."""
+    """Messages started per second, evenly: 0.001 to 1,000,000. In no one-second window more than max(n + 1, 1.05 n)."""
+    max_messages_per_hour: int | None = may_be_absent()
+    """Messages started per hour, spread evenly over it: 1 to 1,000,000,000. In no window of an hour more than n + 1."""
+    max_megabits_per_second: float | None = may_be_absent()
+    """Content of messages (header and body as SMTP carries them, without commands, TLS and TCP) in 1,000,000 bits per
+    second, all connections together: 0.01 to 1,000,000. In no one-second window more than 5 % above."""
     prefetch_batches: int = may_be_absent()
     """Batches handed to the node ahead: 1 to 1,000. Cannot be null."""
 
@@ -37,10 +48,18 @@ class EffectiveSettings(Answer):
 
     sending_enabled: bool
     """Whether the node takes recipients."""
+    lanes: list[Lane] | None
+    """The lanes that the node takes recipients of; null: all."""
     max_connections: int | None
     """SMTP connections open at once."""
+    max_connections_per_host: int | None
+    """SMTP connections open at once to one destination host."""
     max_messages_per_second: float | None
     """Messages started per second."""
+    max_messages_per_hour: int | None
+    """Messages started per hour."""
+    max_megabits_per_second: float | None
+    """Content of messages, in 1,000,000 bits per second."""
     prefetch_batches: int
     """Batches handed to the node ahead."""
 
@@ -48,7 +67,7 @@ class EffectiveSettings(Answer):
 class SettingsAnswer(Answer):
     """Settings of one name, or the defaults."""
 
-    own: dict[str, bool | int | float | None]
+    own: dict[str, bool | int | float | list[Lane] | None]
     """What was set here; what is absent is inherited, null is unlimited."""
     effective: EffectiveSettings
     """What follows from it, the defaults, and what is built in."""
@@ -62,6 +81,18 @@ class NodeStanding(StrEnum):
     #: Its lease is alive, and it takes nothing more until it is resumed.
     DRAINING = "draining"
     LEFT = "left"
+
+
+class HeldBackAnswer(Answer):
+    """A limit that a node waits for."""
+
+    limit: Limit
+    """The setting that holds it back."""
+    since_at: Moment
+    """Since when it has, without a second's pause."""
+    recipients: int
+    """Recipients in the node's hands that wait for it; with 0 the node takes nothing, since it may start nothing
+    soon."""
 
 
 class NodeAnswer(Answer):
@@ -83,11 +114,15 @@ class NodeAnswer(Answer):
     """Drained (it finished and said good-bye) or lost (no sign of life; its work was taken over)."""
     rate_per_second: float
     """Recipients per second it sends to now."""
+    megabits_per_second: float
+    """Content it sends now, in 1,000,000 bits per second."""
     capacity_per_second: float
     """Recipients per second it says it can start."""
     open_connections: int
     """SMTP connections it has open now."""
     unstarted: int
     """Recipients in its hands that it has not started."""
+    held_back: list[HeldBackAnswer]
+    """The limits that it waits for; empty when none holds it back."""
     settings: SettingsAnswer | None
     """Its settings; null for a node that does not send."""

@@ -9,9 +9,9 @@ import structlog
 
 from services.scheduler.tasks.destinations import Destinations
 from shared.contracts.commands import ExpandMailing
-from shared.store import mailings
+from shared.store import expansion
 from shared.store.engine import Database
-from shared.store.mailings import ExpandedPage
+from shared.store.expansion import ExpandedPage
 from shared.store.patience import until_available
 
 _log = structlog.get_logger(__name__)
@@ -44,7 +44,7 @@ class Expand:
     async def _page(self, mailing_id: int) -> ExpandedPage | None:
         await self.destinations.resolve(mailing_id, page_size=self.page_size)
         async with self.database.raw_transaction() as connection:
-            return await mailings.expand_page(
+            return await expansion.expand_page(
                 connection,
                 mailing_id,
                 page_size=self.page_size,

@@ -21,6 +21,8 @@ class Park:
     database: Database
 
     async def __call__(self, dead: DeadPayload) -> None:
-        async with self.database.transaction() as session:
-            await parked.keep(session, queue=dead.queue, because=clean_text(dead.because), body=dead.body)
+        async with self.database.raw() as connection:
+            await parked.keep_payload(
+                connection, queue=clean_text(dead.queue), because=clean_text(dead.because), body=dead.body
+            )
         _log.error("payload parked", queue=dead.queue, because=dead.because)

@@ -14,7 +14,7 @@ from shared.contracts.events import MailReceived
 from shared.contracts.topology import Lane, TaskQueue
 from shared.core.address import Address
 from shared.core.mailing import MailingKind, TargetKind, TargetState
-from shared.store import lists, mailings, messages, release
+from shared.store import expansion, lists, mailings, messages, release
 from shared.store.engine import Database, RawConnection
 from shared.store.messages import NewTarget, Waiting
 
@@ -29,6 +29,7 @@ class HandlePost:
     publisher: Publisher
     operator_address: str | None
     publish_within_seconds: float
+    give_up_after_seconds: float
 
     async def __call__(self, event: MailReceived) -> None:
         """Everything is decided in one transaction, or nothing; a message that is handled is left alone."""
@@ -67,6 +68,7 @@ class HandlePost:
             return_domain=target.address.rpartition("@")[2],
             subject=message.subject,
             expand_again_after_seconds=self.publish_within_seconds,
+            give_up_after_seconds=self.give_up_after_seconds,
         )
         await messages.decide(connection, message.id, target.address, TargetState.DISTRIBUTED, mailing_id=mailing_id)
         return [mailing_id]
@@ -86,9 +88,10 @@ class HandlePost:
             return_domain=target.address.rpartition("@")[2],
             subject=message.subject,
             expand_again_after_seconds=self.publish_within_seconds,
+            give_up_after_seconds=self.give_up_after_seconds,
         )
         operator = Address.parse(self.operator_address)
-        await mailings.add_recipient(connection, mailing_id, email=operator.spelling, email_key=operator.key)
+        await expansion.add_recipient(connection, mailing_id, email=operator.spelling, email_key=operator.key)
         await messages.decide(connection, message.id, target.address, TargetState.DISTRIBUTED, mailing_id=mailing_id)
         return list(
             await release.make_batches(

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from shared.core.limits import NodeLimits, limits_from, refusal_of
+from shared.contracts.topology import Lane
+from shared.core.limits import LANES, SETTINGS, Limit, NodeLimits, limits_from, refusal_of
 
 
 def test_a_node_nobody_configured_has_the_limits_that_are_built_in() -> None:
@@ -20,10 +21,22 @@ def test_null_is_unlimited_and_is_not_the_same_as_absent() -> None:
 
 
 def test_what_a_newer_version_wrote_counts_as_absent() -> None:
-    assert limits_from({"lanes": ["bulk"]}, {"max_connections": "many"}) == NodeLimits()
+    assert limits_from({"max_kittens": 3}, {"max_connections": "many"}) == NodeLimits()
 
 
-@pytest.mark.parametrize("name", ["max_connections", "max_messages_per_second", "prefetch_batches"])
+def test_lanes_are_served_where_they_are_named_and_all_of_them_where_none_is() -> None:
+    limits = limits_from({}, {"lanes": ["bulk", "express"]})
+    assert limits.lanes == ("express", "bulk")
+    assert [limits.serves(lane) for lane in Lane] == [True, False, True]
+    assert all(limits_from({"lanes": ["bulk"]}, {"lanes": None}).serves(lane) for lane in Lane)
+
+
+def test_the_names_are_those_of_lanes_and_settings() -> None:
+    assert list(LANES) == [lane.value for lane in Lane]
+    assert {limit.value for limit in Limit} < set(SETTINGS)
+
+
+@pytest.mark.parametrize("name", [*Limit, "prefetch_batches"])
 def test_zero_is_refused_and_the_sentence_names_the_switch(name: str) -> None:
     assert "sending_enabled" in (refusal_of(name, 0) or "")
 
@@ -41,6 +54,14 @@ def test_zero_is_refused_and_the_sentence_names_the_switch(name: str) -> None:
         ("max_messages_per_second", float("inf")),
         ("max_messages_per_second", 0.0001),
         ("max_messages_per_second", "20"),
+        ("max_connections_per_host", 1.5),
+        ("max_messages_per_hour", 0.5),
+        ("max_megabits_per_second", 0.001),
+        ("lanes", []),
+        ("lanes", "bulk"),
+        ("lanes", ["bulk", "bulk"]),
+        ("lanes", ["slow"]),
+        ("lanes", [["bulk"]]),
         ("prefetch_batches", None),
         ("prefetch_batches", 1_001),
         ("node", "outbound-1"),
@@ -59,6 +80,12 @@ def test_a_value_out_of_range_is_refused(name: str, value: object) -> None:
         ("max_messages_per_second", 20),
         ("max_messages_per_second", 0.5),
         ("max_messages_per_second", None),
+        ("max_connections_per_host", 1),
+        ("max_messages_per_hour", 1),
+        ("max_messages_per_hour", None),
+        ("max_megabits_per_second", 0.01),
+        ("lanes", ["bulk"]),
+        ("lanes", None),
         ("prefetch_batches", 1_000),
     ],
 )

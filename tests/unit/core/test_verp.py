@@ -16,7 +16,7 @@ def test_a_return_path_names_its_delivery_in_any_case(delivery_id: int) -> None:
     assert delivery_of(local, SECRET) == delivery_id
     assert delivery_of(local.upper(), SECRET) == delivery_id
     assert local == local.lower()
-    assert len(local) == 34
+    assert len(local) == 42
 
 
 def test_a_return_path_is_an_address_and_its_own_key() -> None:
@@ -31,10 +31,13 @@ def test_every_attempt_has_the_same_return_path() -> None:
 @given(_IDS, st.integers(min_value=0, max_value=159))
 def test_no_bit_can_be_changed(delivery_id: int, bit: int) -> None:
     local = return_path_local(delivery_id, SECRET)
-    alphabet = "abcdefghijklmnopqrstuvwxyz234567"
-    position = 2 + bit // 5
-    changed = alphabet[alphabet.index(local[position]) ^ (1 << bit % 5)]
+    position = 2 + bit // 4
+    changed = f"{int(local[position], 16) ^ (1 << bit % 4):x}"
     assert delivery_of(local[:position] + changed + local[position + 1 :], SECRET) is None
+
+
+def test_a_secret_counts_to_its_last_octet() -> None:
+    assert delivery_of(return_path_local(7, b"x" * 100 + b"y"), b"x" * 100 + b"z") is None
 
 
 def test_a_return_path_made_with_another_secret_is_none_of_ours() -> None:

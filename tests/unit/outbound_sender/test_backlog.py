@@ -6,7 +6,8 @@ import asyncio
 from datetime import UTC, datetime
 from uuid import UUID
 
-from services.outbound_sender.backlog import Backlog, HeldBatch, Job
+from services.outbound_sender.backlog import Backlog
+from services.outbound_sender.held_batch import HeldBatch, Job
 from services.outbound_sender.rendering import WireContent
 from shared.contracts.topology import Lane
 from shared.core.address import Address
@@ -109,6 +110,103 @@ async def test_a_job_that_another_slot_took_first_leaves_the_woken_one_waiting()
     waiting.add(jobs(2, Lane.POSTS, "b@example.com"))
     async with asyncio.timeout(5):
         assert (await woken).held.id == 2
+
+
+async def test_a_full_hosts_destination_is_for_those_who_have_a_connection_there() -> None:
+    waiting = backlog()
+    waiting.add(jobs(1, Lane.EXPRESS, "a@full.example", "b@full.example"))
+    waiting.add(jobs(2, Lane.BULK, "c@other.example"))
+    waiting.set_aside(await waiting.next(None), "mx.full.example")
+    assert (waiting.set_aside_count, len(waiting)) == (2, 3)
+    assert waiting.has_for("full.example")
+    assert (await waiting.next(None)).held.id == 2, "others' mail goes on, even less urgent mail"
+    assert not waiting.has_for(None)
+    assert waiting.has_for(None, hosts={"mx.full.example", "192.0.2.1"})
+    assert (await waiting.next("full.example")).address.local == "a", "it was put back in front"
+    assert (await waiting.next("elsewhere.example", {"mx.full.example"})).address.local == "b"
+
+
+async def test_a_slot_that_may_not_have_a_full_hosts_job_waits_until_it_has_room() -> None:
+    waiting = backlog()
+    waiting.add(jobs(1, Lane.POSTS, "a@full.example"))
+    waiting.set_aside(await waiting.next(None), "mx.full.example")
+    slots = [asyncio.create_task(waiting.next(None)) for _ in range(2)]
+    done, _ = await asyncio.wait(slots, timeout=0.02)
+    assert not done
+    waiting.has_room({"mx.other.example"})
+    done, _ = await asyncio.wait(slots, timeout=0.02)
+    assert not done
+    waiting.has_room({"mx.full.example"})
+    done, left = await asyncio.wait(slots, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+    assert (len(done), len(left), waiting.set_aside_count) == (1, 1, 0)
+    left.pop().cancel()
+
+
+async def test_every_place_that_comes_free_is_for_one_more_slot() -> None:
+    waiting = backlog()
+    waiting.add(jobs(1, Lane.POSTS, *(f"{n}@full.example" for n in range(5))))
+    waiting.set_aside(await waiting.next(None), "mx.full.example")
+    slots = [asyncio.create_task(waiting.next(None)) for _ in range(3)]
+    await asyncio.sleep(0)
+    waiting.has_room({"mx.full.example"})
+    waiting.has_room({"mx.full.example"})
+    done, left = await asyncio.wait(slots, timeout=0.05)
+    assert (len(done), len(left)) == (2, 1)
+    left.pop().cancel()
+
+
+async def test_a_place_is_for_one_destination_of_the_host_that_has_jobs() -> None:
+    waiting = backlog()
+    waiting.add(jobs(1, Lane.POSTS, "a@one.example", "b@two.example", "c@three.example"))
+    for job in [await waiting.next(None) for _ in range(3)]:
+        waiting.set_aside(job, "mx.full.example")
+    await waiting.next("one.example")
+    waiting.has_room({"mx.full.example"})
+    assert waiting.set_aside_count == 1
+    assert (await waiting.next(None)).address.local == "b"
+    assert not waiting.has_for(None)
+
+
+async def test_what_is_set_aside_is_tried_again_when_something_is_removed() -> None:
+    waiting = backlog()
+    waiting.add(jobs(1, Lane.POSTS, "a@one.example", "b@two.example"))
+    for job in [await waiting.next(None) for _ in range(2)]:
+        waiting.set_aside(job, "mx.full.example")
+    waiting.has_room({"mx.full.example"})
+    assert len(waiting.remove(lambda job: job.address.local == "a")) == 1
+    assert (await waiting.next(None)).address.local == "b", "the place was meant for the one that is gone"
+
+
+async def test_new_mail_for_a_full_host_wakes_who_has_a_connection_there() -> None:
+    waiting = backlog()
+    waiting.add(jobs(1, Lane.POSTS, "a@full.example"))
+    waiting.set_aside(await waiting.next(None), "mx.full.example")
+    await waiting.next("full.example")
+    stranger, near, at_host = (
+        asyncio.create_task(waiting.next(None)),
+        asyncio.create_task(waiting.next("full.example")),
+        asyncio.create_task(waiting.next("third.example", {"mx.full.example"})),
+    )
+    await asyncio.sleep(0)
+    waiting.add(jobs(2, Lane.POSTS, "b@full.example", "c@full.example"))
+    async with asyncio.timeout(5):
+        assert {(await near).address.local, (await at_host).address.local} == {"b", "c"}
+    assert not stranger.done()
+    waiting.add(jobs(3, Lane.POSTS, "d@other.example"))
+    async with asyncio.timeout(5):
+        assert (await stranger).address.local == "d"
+
+
+async def test_when_the_limit_of_hosts_is_lifted_everything_that_was_set_aside_goes() -> None:
+    waiting = backlog()
+    waiting.add(jobs(1, Lane.POSTS, "a@one.example", "b@two.example"))
+    for job in [await waiting.next(None), await waiting.next(None)]:
+        waiting.set_aside(job, "mx.full.example")
+    slots = [asyncio.create_task(waiting.next(None)) for _ in range(2)]
+    await asyncio.sleep(0)
+    waiting.has_room(None)
+    async with asyncio.timeout(5):
+        await asyncio.gather(*slots)
 
 
 async def test_what_is_removed_is_not_given_out() -> None:

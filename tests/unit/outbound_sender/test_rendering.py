@@ -124,3 +124,37 @@ async def test_a_fault_of_ours_is_everybodys_deferral(monkeypatch: pytest.Monkey
     assert isinstance(outcome, Outcome)
     assert outcome.kind is OutcomeKind.DEFERRED
     assert outcome.because.startswith("4.3.0 ")
+
+
+@pytest.mark.parametrize(
+    ("header", "needs_smtputf8"),
+    [(b"Subject: x", False), ("Subject: Grüße".encode(), True), (b"Subject: Gr\xfc\xdfe", False)],
+    ids=["ASCII", "UTF-8", "of old"],
+)
+def test_a_header_in_utf8_needs_smtputf8(header: bytes, needs_smtputf8: bool) -> None:
+    compiled = compile_mailing(mailing(b"From: ann@example.com\r\n" + header + b"\r\n\r\nGr\xc3\xbc\xc3\x9fe\r\n"))
+    assert compiled.needs_smtputf8 is needs_smtputf8
+    assert compiled.has_8bit
+
+
+async def test_a_mailing_is_re_encoded_once_for_all_servers_that_take_seven_bits() -> None:
+    loader = Loader(b"From: ann@example.com\r\n\r\nSch\xc3\xb6ne Sachen, die man lesen kann.\r\n")
+    renderer = Renderer(loader)
+    as_it_is = await renderer.content(1)
+    first, second = await renderer.content(1, seven_bit=True), await renderer.content(1, seven_bit=True)
+    assert isinstance(as_it_is, WireContent)
+    assert isinstance(first, WireContent)
+    assert (as_it_is.has_8bit, first.has_8bit) == (True, False)
+    assert first.content.isascii()
+    assert b"Sch=C3=B6ne" in first.content
+    assert first is second
+    assert loader.loaded == [1, 1]
+
+
+async def test_a_mailing_that_cannot_be_re_encoded_is_refused_there() -> None:
+    level = b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n"
+    deep = b"".join(level % (number, number) for number in range(200)) + b"\r\n\xe9\r\n"
+    outcome = await Renderer(Loader(b"From: ann@example.com\r\n" + deep)).content(1, seven_bit=True)
+    assert isinstance(outcome, Outcome)
+    assert outcome.kind is OutcomeKind.REFUSED
+    assert outcome.because.startswith("5.6.3 ")

@@ -1,0 +1,140 @@
+"""The expansion of a mailing into deliveries, page by page of the list's members."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shared.contracts.topology import Lane
+from shared.store.engine import RawConnection, fetch_one
+
+
+@dataclass(frozen=True, slots=True)
+class ExpandedPage:
+    """What one step of an expansion did."""
+
+    lane: Lane
+    is_last: bool
+    recipients: int
+
+
+async def expand_page(
+    connection: RawConnection, mailing_id: int, *, page_size: int, expand_again_after_seconds: float
+) -> ExpandedPage | None:
+    """Make the deliveries of the next `page_size` members, in the caller's transaction.
+
+    `None` when there is nothing to do; two at once take page after page in turn. Suppressed addresses get a delivery
+    that has ended.
+    """
+    mailing = await connection.fetchrow(
+        """
+        SELECT lane, list_id, expanded_to_member_id FROM mailings
+        WHERE id = $1 AND state = 'expanding' FOR NO KEY UPDATE
+        """,
+        mailing_id,
+    )
+    if mailing is None:
+        return None
+    done = await fetch_one(
+        connection,
+        """
+        WITH page AS (
+            SELECT * FROM members WHERE list_id = $2 AND id > $3 ORDER BY id LIMIT $4
+        ), made AS (
+            INSERT INTO deliveries
+                   (mailing_id, mailing_created_at, member_id, recipient, recipient_key, state, ended_at)
+            SELECT mailings.id, mailings.created_at, page.id, page.email, page.email_key,
+                   CASE WHEN suppressions.email_key IS NULL THEN 'open' ELSE 'suppressed' END::delivery_state,
+                   CASE WHEN suppressions.email_key IS NOT NULL THEN now() END
+            FROM page JOIN mailings ON mailings.id = $1
+            LEFT JOIN suppressions ON suppressions.email_key = page.email_key
+                                  AND (suppressions.ends_at IS NULL OR suppressions.ends_at > now())
+            WHERE page.status = 'subscribed' AND page.delivery_mode = 'mail'
+            ORDER BY page.id
+            ON CONFLICT DO NOTHING
+            RETURNING id, mailing_created_at, state, recipient_key
+        ), waiting AS (
+            INSERT INTO outstanding (delivery_id, mailing_id, mailing_created_at, domain_limit)
+            SELECT made.id, $1, made.mailing_created_at, coalesce(destinations.domain_limit, '')
+            FROM made LEFT JOIN destinations ON destinations.domain = split_part(made.recipient_key, '@', -1)
+            WHERE made.state = 'open'
+        )
+        SELECT (SELECT count(*) FROM page) AS members, (SELECT max(id) FROM page) AS last_member_id,
+               (SELECT count(*) FROM made) AS recipients,
+               (SELECT count(*) FROM made WHERE state = 'suppressed') AS suppressed
+        """,
+        mailing_id,
+        mailing["list_id"],
+        mailing["expanded_to_member_id"],
+        page_size,
+    )
+    is_last = done["members"] < page_size
+    await connection.execute(
+        """
+        UPDATE mailings
+        SET recipients = recipients + $2, suppressed = suppressed + $3,
+            expanded_to_member_id = coalesce($4, expanded_to_member_id),
+            state = CASE WHEN $5 THEN 'running' ELSE 'expanding' END::mailing_state,
+            expand_due_at = CASE WHEN NOT $5 THEN now() + make_interval(secs => $6) END
+        WHERE id = $1
+        """,
+        mailing_id,
+        done["recipients"],
+        done["suppressed"],
+        done["last_member_id"],
+        is_last,
+        expand_again_after_seconds,
+    )
+    return ExpandedPage(lane=Lane(mailing["lane"]), is_last=is_last, recipients=done["recipients"])
+
+
+async def add_recipient(connection: RawConnection, mailing_id: int, *, email: str, email_key: str) -> None:
+    """Give a mailing without a list its one recipient, waiting for release unless nobody may mail it."""
+    await connection.execute(
+        """
+        WITH made AS (
+            INSERT INTO deliveries (mailing_id, mailing_created_at, recipient, recipient_key, state, ended_at)
+            SELECT mailings.id, mailings.created_at, $2, $3,
+                   CASE WHEN suppressions.email_key IS NULL THEN 'open' ELSE 'suppressed' END::delivery_state,
+                   CASE WHEN suppressions.email_key IS NOT NULL THEN now() END
+            FROM mailings LEFT JOIN suppressions ON suppressions.email_key = $3
+                                  AND (suppressions.ends_at IS NULL OR suppressions.ends_at > now())
+            WHERE mailings.id = $1
+            ON CONFLICT DO NOTHING RETURNING id, mailing_created_at, state
+        ), waiting AS (
+            INSERT INTO outstanding (delivery_id, mailing_id, mailing_created_at, domain_limit)
+            SELECT id, $1, mailing_created_at,
+                   coalesce((SELECT domain_limit FROM destinations WHERE domain = split_part($3, '@', -1)), '')
+            FROM made WHERE state = 'open'
+        )
+        UPDATE mailings SET state = 'running', recipients = 1, expand_due_at = NULL,
+                            suppressed = (SELECT count(*) FROM made WHERE state = 'suppressed')
+        WHERE id = $1 AND EXISTS (SELECT FROM made)
+        """,
+        mailing_id,
+        email,
+        email_key,
+    )
+
+
+async def expand_due(connection: RawConnection, *, limit: int = 100) -> Sequence[int]:
+    """Mailings whose expansion was never published, or stands still."""
+    rows = await connection.fetch(
+        "SELECT id FROM mailings WHERE state = 'expanding' AND expand_due_at < now() ORDER BY id LIMIT $1", limit
+    )
+    return [row["id"] for row in rows]
+
+
+async def mark_expansion_published(
+    connection: RawConnection, mailing_ids: Sequence[int], *, again_after_seconds: float
+) -> None:
+    """RabbitMQ has these; those that stand still are due again after so long."""
+    await connection.execute(
+        """
+        UPDATE mailings SET expand_due_at = now() + make_interval(secs => $2)
+        WHERE id IN (SELECT id FROM mailings WHERE id = ANY($1) AND state = 'expanding'
+                     ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
+        """,
+        mailing_ids,
+        again_after_seconds,
+    )

@@ -1,0 +1,260 @@
+"""The connection slots: who shares a transaction, what is committed before what, when a connection goes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from typing import cast
+from uuid import UUID
+
+from services.outbound_sender.backlog import Backlog
+from services.outbound_sender.held_batch import HeldBatch, Job
+from services.outbound_sender.kept_connection import Keeping
+from services.outbound_sender.limits import Limiter
+from services.outbound_sender.pipeline import Pipeline
+from services.outbound_sender.rendering import WireContent
+from services.outbound_sender.taking import Taker
+from shared.contracts.topology import Lane
+from shared.core.address import Address
+from shared.core.delivery import Outcome, OutcomeKind
+from shared.core.limits import NodeLimits
+from shared.core.smtp_reply import Reply
+from shared.store.batches import ClaimedBatch, Recipient
+from shared.store.outcomes import Report
+
+DELIVERED, DEFERRED, REFUSED, UNKNOWN = OutcomeKind
+EVERYBODY = Outcome(DELIVERED, "accepted", Reply(250, "ok"))
+SHARED = WireContent(b"x\r\n.\r\n", has_8bit=False, return_domain="list.test", shared_return_path="post@list.test")
+PERSONAL = WireContent(b"x\r\n.\r\n", has_8bit=False, return_domain="list.test")
+EIGHT_BIT = WireContent(b"\xe9\r\n.\r\n", has_8bit=True, return_domain="list.test")
+
+
+class FakeConnection:
+    """Answers as it was told to; keeps what it was sent."""
+
+    def __init__(self, answer: Callable[[Sequence[str]], Sequence[Outcome | None]], *, takes_8bit: bool = True) -> None:
+        self.is_usable = True
+        self.hosts = frozenset({"mx.peer.test"})
+        self.max_recipients = 100
+        self.takes_8bit = takes_8bit
+        #: Of each transaction: return path, recipients, content.
+        self.sent: list[tuple[str, Sequence[str], bytes]] = []
+        self._answer = answer
+
+    async def send(
+        self,
+        return_path: str,
+        recipients: Sequence[str],
+        content: Sequence[bytes],
+        *,
+        has_8bit: bool,  # noqa: ARG002 - shown with the transport
+        needs_smtputf8: bool,  # noqa: ARG002
+        may_start_content: Callable[[], bool],
+    ) -> Sequence[Outcome | None]:
+        assert may_start_content()
+        self.sent.append((return_path, recipients, b"".join(content)))
+        await asyncio.sleep(0)
+        return self._answer(recipients)
+
+    async def quit(self) -> None:
+        self.is_usable = False
+
+    def abort(self) -> None:
+        self.is_usable = False
+
+
+def takes_everybody(recipients: Sequence[str]) -> Sequence[Outcome | None]:
+    return [EVERYBODY] * len(recipients)
+
+
+class Node:
+    """A pipeline with everything around it at hand: the next hop, the taker and the recorder."""
+
+    def __init__(
+        self,
+        answer: Callable[[Sequence[str]], Sequence[Outcome | None]] = takes_everybody,
+        *,
+        takes_8bit: bool = True,
+        max_messages: int = 1000,
+        per_second: float | None = None,
+    ) -> None:
+        self.connections: list[FakeConnection] = []
+        self.reports: list[Report] = []
+        self.may_commit = asyncio.Event()
+        self.may_commit.set()
+        self._answer, self._takes_8bit = answer, takes_8bit
+        self.backlog = Backlog(lambda address: address.ascii_domain)
+        limiter = Limiter()
+        limiter.apply(NodeLimits(max_connections=1, max_messages_per_second=per_second))
+        self.pipeline = Pipeline(
+            self.backlog,
+            cast("Taker", self),
+            limiter,
+            self,
+            self.record,
+            lambda _batch, _domain, _outcome: None,
+            destination=lambda address: address.ascii_domain,
+            secret=b"x" * 16,
+            may_send=lambda: True,
+            is_lease_fresh=lambda: True,
+            keeping=Keeping(0.05, max_messages),
+            is_stopped=lambda _job: False,
+            seven_bit=self.seven_bit,
+        )
+
+    async def open_connection(self, domain: str, domain_limit: str) -> FakeConnection:  # noqa: ARG002 - all the same
+        self.connections.append(FakeConnection(self._answer, takes_8bit=self._takes_8bit))
+        return self.connections[-1]
+
+    async def record(self, report: Report) -> None:
+        await self.may_commit.wait()
+        self.reports.append(report)
+
+    async def seven_bit(self, mailing_id: int) -> WireContent | Outcome:
+        return WireContent(b"=E9 %d\r\n.\r\n" % mailing_id, has_8bit=False, return_domain="list.test")
+
+    def holds(self, job: Job) -> bool:  # noqa: ARG002 - nobody takes over
+        return True
+
+    def started(self, job: Job) -> None:
+        job.held.leave_unstarted(job.recipient.delivery_id)
+
+    def ended(self, job: Job) -> None:
+        job.held.open.discard(job.recipient.delivery_id)
+
+    @property
+    def transactions(self) -> list[Sequence[str]]:
+        """The recipients of each."""
+        return [recipients for connection in self.connections for _, recipients, _ in connection.sent]
+
+    def add(self, content: WireContent, *addresses: str) -> HeldBatch:
+        recipients = tuple(Recipient(number, 1, 1, address) for number, address in enumerate(addresses))
+        batch = ClaimedBatch(1, UUID(int=1), 77, datetime(2026, 1, 1, tzinfo=UTC), Lane.POSTS, recipients, 0)
+        ids = {recipient.delivery_id for recipient in recipients}
+        held = HeldBatch(batch, content, 0, lambda: None, set(ids), set(ids))
+        self.backlog.add([Job(held, recipient, Address.parse(recipient.address)) for recipient in recipients])
+        return held
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.pipeline.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def until_ended(self, *batches: HeldBatch) -> None:
+        async with asyncio.timeout(5):
+            while any(batch.open for batch in batches):  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.001)
+
+
+def members(count: int, domain: str = "x.test") -> list[str]:
+    return [f"m{number}@{domain}" for number in range(count)]
+
+
+async def test_each_recipient_has_a_transaction_and_a_return_path_of_its_own() -> None:
+    node = Node()
+    async with node.running():
+        await node.until_ended(node.add(PERSONAL, *members(3)))
+    assert node.transactions == [["m0@x.test"], ["m1@x.test"], ["m2@x.test"]]
+    paths = {path for path, _, _ in node.connections[0].sent}
+    assert len(paths) == 3
+    assert all(path.endswith("@list.test") for path in paths)
+
+
+async def test_recipients_of_one_return_path_share_a_transaction() -> None:
+    node = Node()
+    async with node.running():
+        batch = node.add(SHARED, *members(150), *members(2, "y.test"))
+        await node.until_ended(batch)
+    assert [len(recipients) for recipients in node.transactions] == [100, 50, 2]
+    assert {path for connection in node.connections for path, _, _ in connection.sent} == {"post@list.test"}
+    assert sorted(report.delivery_id for report in node.reports) == list(range(152))
+    assert node.pipeline.started == 152
+
+
+async def test_another_mailing_and_an_address_beyond_ascii_go_separately() -> None:
+    node = Node()
+    async with node.running():
+        one = node.add(SHARED, "a@x.test", "b@x.test", "mïra@x.test", "c@x.test")
+        other = node.add(WireContent(b"y\r\n.\r\n", False, "list.test", shared_return_path="p@l.test"), "d@x.test")
+        await node.until_ended(one, other)
+    assert node.transactions == [["a@x.test", "b@x.test"], ["mïra@x.test"], ["c@x.test"], ["d@x.test"]]
+
+
+async def test_no_transaction_starts_before_every_outcome_of_the_last_is_committed() -> None:
+    node = Node()
+    node.may_commit.clear()
+    async with node.running():
+        batch = node.add(SHARED, *members(150))
+        async with asyncio.timeout(5):
+            while not node.transactions:  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.001)
+        await asyncio.sleep(0.02)
+        assert len(node.transactions) == 1
+        node.may_commit.set()
+        await node.until_ended(batch)
+    assert len(node.transactions) == 2
+
+
+async def test_whom_the_peer_leaves_over_is_next() -> None:
+    def takes_two(recipients: Sequence[str]) -> Sequence[Outcome | None]:
+        return [EVERYBODY if place < 2 else None for place in range(len(recipients))]
+
+    node = Node(takes_two)
+    async with node.running():
+        batch = node.add(SHARED, *members(5))
+        await node.until_ended(batch)
+    assert [len(recipients) for recipients in node.transactions] == [5, 3, 1]
+    assert [report.delivery_id for report in node.reports] == [0, 1, 2, 3, 4]
+    assert {report.outcome.kind for report in node.reports} == {DELIVERED}
+
+
+async def test_each_recipient_of_a_transaction_gets_its_own_outcome() -> None:
+    def mixed(recipients: Sequence[str]) -> Sequence[Outcome | None]:
+        kinds = {"m0@x.test": DELIVERED, "m1@x.test": REFUSED, "m2@x.test": UNKNOWN}
+        return [Outcome(kinds[recipient], "") for recipient in recipients]
+
+    node = Node(mixed)
+    async with node.running():
+        await node.until_ended(node.add(SHARED, *members(3)))
+    assert [report.outcome.kind for report in node.reports] == [DELIVERED, REFUSED, UNKNOWN]
+
+
+async def test_a_rate_lets_no_transaction_grow_beyond_it() -> None:
+    node = Node(per_second=50)
+    async with node.running():
+        await node.until_ended(node.add(SHARED, *members(10)))
+    assert max(len(recipients) for recipients in node.transactions) <= 2
+
+
+async def test_a_connection_is_closed_after_so_many_recipients_and_when_it_is_idle() -> None:
+    node = Node(max_messages=3)
+    async with node.running():
+        await node.until_ended(node.add(PERSONAL, *members(7)))
+        assert [len(connection.sent) for connection in node.connections] == [3, 3, 1]
+        assert [connection.is_usable for connection in node.connections] == [False, False, True]
+        async with asyncio.timeout(5):
+            while node.connections[-1].is_usable:  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.001)
+        assert node.pipeline.open_connections == 0
+
+
+async def test_a_kept_connection_that_ends_says_nothing_about_the_recipient() -> None:
+    outcomes = [EVERYBODY, Outcome(DEFERRED, "421 to MAIL", Reply(421, "4.7.0 that was your last")), EVERYBODY]
+    node = Node(lambda recipients: [outcomes.pop(0)] * len(recipients))
+    async with node.running():
+        await node.until_ended(node.add(PERSONAL, *members(3)))
+    assert [report.retry_after_seconds < 2 for report in node.reports] == [False, True, False]
+
+
+async def test_who_takes_seven_bits_gets_seven_bits() -> None:
+    node = Node(takes_8bit=False)
+    async with node.running():
+        await node.until_ended(node.add(EIGHT_BIT, "a@x.test"), node.add(PERSONAL, "b@x.test"))
+    assert [content for _, _, content in node.connections[0].sent] == [b"=E9 77\r\n.\r\n", PERSONAL.content]
