@@ -91,6 +91,12 @@ class Api:
     def retry_parked(self, parked_id: int) -> None:
         _checked(self.request("POST", f"/parked/{parked_id}/retry"))
 
+    def limit_domain(self, pattern: str, **limits: int | None) -> Any:
+        return _checked(self.request("PUT", f"/domain-limits/{pattern}", json=limits)).json()
+
+    def lift_domain_limit(self, pattern: str) -> None:
+        _checked(self.request("DELETE", f"/domain-limits/{pattern}"))
+
     def inherit_node_settings(self, name: str) -> None:
         """Forgets all that was set for the node."""
         _checked(self.request("DELETE", f"/nodes/{name}/settings"))

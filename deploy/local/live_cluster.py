@@ -99,7 +99,7 @@ class LiveCluster:
         """A handle with `kill`, `terminate`, `freeze`, `thaw`, `wait`, `restart`, `pid`."""
         return self.processes.service(name)
 
-    def create_list(self, name: str, *, members: int = 0, policy: str = "anyone", **fields: str) -> str:
+    def create_list(self, name: str, *, members: int = 0, policy: str = "anyone", **fields: str | int) -> str:
         """A list of this many `member-N@members.test` (or another `members_domain`); its address."""
         address = f"{name}@{self.domain}"
         self.api.create_list(address, posting_policy=policy, **fields)

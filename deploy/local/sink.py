@@ -97,6 +97,8 @@ class Sink(MailCatcher):
         self.host = host
         self.port = port or free_port()
         self._open: dict[int, Session] = {}
+        #: When each connection was opened and closed, by its session's id.
+        self._spans: dict[int, tuple[float, float]] = {}
         self.reset()
         self.latency_seconds = latency_seconds
         self.keeps_contents = keeps_contents
@@ -131,6 +133,7 @@ class Sink(MailCatcher):
         #: How many connections were open at one moment, at most, of all nodes together.
         self.most_open_connections = len(self._open)
         self._most_open: Counter[str] = Counter()
+        self._spans = {session: self._spans[session] for session in list(self._open)}
         self._rules: list[Rule] = []
         #: Each so many-th message is taken, and its connection dropped without an answer.
         self.drops_every: int | None = None
@@ -170,6 +173,22 @@ class Sink(MailCatcher):
         """The highest number that was open at one moment."""
         return self._most_open[node]
 
+    def most_open_connections_to(self, *domains: str) -> int:
+        """The highest number that was open at one moment, of connections that carried mail for these domains."""
+        sessions = {
+            copy.caught.session.id for copy in list(self.copies) if copy.recipient.rpartition("@")[2] in domains
+        }
+        spans = [self._spans[session] for session in sessions]
+        return max(sum(opened <= at < closed for opened, closed in spans) for at, _ in spans)
+
+    def messages_a_connection_to(self, domain: str) -> Counter[int]:
+        """How many messages for the domain each connection carried."""
+        return Counter(copy.caught.session.id for copy in list(self.copies) if copy.recipient.endswith(f"@{domain}"))
+
+    def times_of(self, domain: str) -> list[float]:
+        """When the domain's messages came, in order."""
+        return sorted(copy.received_seconds for copy in list(self.copies) if copy.recipient.endswith(f"@{domain}"))
+
     def highest_rate_of(self, node: str, *, since_seconds: float = 0.0, window_seconds: float = 1.0) -> int:
         """The most messages of a node in any window of that length."""
         times = sorted(copy.received_seconds for copy in self.copies_of(node) if copy.received_seconds >= since_seconds)
@@ -206,10 +225,12 @@ class Sink(MailCatcher):
 
     def opened(self, session: Session) -> None:
         self._open[session.id] = session
+        self._spans[session.id] = (time.monotonic(), float("inf"))
         self.most_open_connections = max(self.most_open_connections, len(self._open))
 
     def closed(self, session: Session) -> None:
         del self._open[session.id]
+        self._spans[session.id] = (self._spans[session.id][0], time.monotonic())
 
     def content_came(self, session: Session, size_bytes: int) -> None:
         if self._ticked_seconds is not None:

@@ -10,6 +10,7 @@ from services.admin_api import docs_page, openapi, problems
 from services.admin_api.routes import (
     deliveries,
     dkim_keys,
+    domain_limits,
     lists,
     mailings,
     member_exports,
@@ -43,6 +44,7 @@ _RESOURCES = (
     dkim_keys,
     nodes,
     node_defaults,
+    domain_limits,
     tls_policies,
 )
 

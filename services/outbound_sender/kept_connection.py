@@ -45,11 +45,21 @@ class Connection(Protocol):
     def abort(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class LimitedHost:
+    """The host to talk to is under a limit that the recipient was not released under: nobody was talked to."""
+
+    pattern: str
+
+
 class NextHop(Protocol):
     """Opens connections towards a recipient's domain."""
 
-    async def open_connection(self, domain: str) -> Connection | Outcome | HostFull:
-        """A connection, which has a place at its host; why there is none for this recipient; or what to wait for."""
+    async def open_connection(self, domain: str, domain_limit: str) -> Connection | Outcome | HostFull | LimitedHost:
+        """A connection, which has a place at its host; why there is none for this recipient; or what to wait for.
+
+        `LimitedHost` when the recipient was released under another limit than the host's.
+        """
         ...
 
 

@@ -14,6 +14,9 @@ from shared.core.pacer import SECONDS_AN_HOUR, Go, Pacer, Wait, pace_per_hour, p
 PATIENCE_SECONDS = 10.0
 #: Connections of a node whose number is not limited.
 UNLIMITED_CONNECTIONS = 1000
+#: A node with more than so many connections reserves this part of them, at least one, for express mail.
+EXPRESS_FROM = 4
+EXPRESS_PART = 20
 #: With limited megabits, messages start that can be written within so long: the others' recipients stay free for other
 #: nodes, and a node that stops has soon finished.
 CONTENT_AHEAD_SECONDS = 1.0
@@ -143,6 +146,16 @@ class Limiter:
     @property
     def _connections_to_the_one_host(self) -> int:
         return (self._has_one_host and self.limits.max_connections_per_host) or UNLIMITED_CONNECTIONS
+
+    @property
+    def express_connections(self) -> int:
+        """How many of them only express mail gets."""
+        return max(1, self.connections // EXPRESS_PART) if self.connections > EXPRESS_FROM else 0
+
+    @property
+    def limited_connections(self) -> int:
+        """How many of them batches may have that are under a limit of their domain or list, and wait for moments."""
+        return max(1, self.connections // 2)
 
     def starts_per_second(self, mean_transaction_seconds: float) -> float:
         """How many messages the node can start in a second, when one takes so long on its connection."""

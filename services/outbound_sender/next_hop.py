@@ -13,9 +13,11 @@ from typing import ClassVar, Protocol
 from services.outbound_sender.connection import Connection
 from services.outbound_sender.dead_hosts import DeadHosts
 from services.outbound_sender.host_places import HostFull, HostPlaces
+from services.outbound_sender.kept_connection import LimitedHost
 from services.outbound_sender.source_addresses import SourceAddresses
 from services.outbound_sender.transport import Encryption, Target, Terms, connect, opportunistic_tls
 from shared.core.delivery import Outcome, OutcomeKind
+from shared.core.domain_limit import UNLIMITED, DomainLimits
 from shared.core.tls_policy import TlsPolicy
 from shared.dns.mx import MailHost, NoMailHost
 
@@ -88,25 +90,33 @@ class NextHop:
         policy: Callable[[str], TlsPolicy] = lambda _domain: TlsPolicy.OPPORTUNISTIC,
         sources: SourceAddresses | None = None,
         places: HostPlaces | None = None,
+        domain_limits: Callable[[], DomainLimits] = DomainLimits,
         verified_tls: Callable[[], ssl.SSLContext] = ssl.create_default_context,
     ) -> None:
-        """Without `places` a host may have any number of connections."""
+        """Without `places` a host may have any number of connections; `domain_limits` are those in force, as far as the
+        route's hosts are mail exchangers."""
         self._route = route
         self._terms = terms
         self._policy = policy
         self._sources = sources or SourceAddresses()
         self._places = places or HostPlaces()
+        self._domain_limits = domain_limits
         self._opportunistic = Encryption(opportunistic_tls())
         # The certificates of all authorities are some megabytes.
         self._required = cache(lambda: Encryption(verified_tls(), is_required=True))
         self._dead_hosts = DeadHosts()
 
-    async def open_connection(self, domain: str) -> Connection | Outcome | HostFull:
+    async def open_connection(
+        self, domain: str, domain_limit: str = UNLIMITED
+    ) -> Connection | Outcome | HostFull | LimitedHost:
         """A connection to the first target that gives service, else the last one's failure.
 
         Who refused service to one source address of ours is asked from the next one. A host that has as many
         connections as it may have is waited for: those after it are for when it gives no service. Whoever got a
         connection gives its place back.
+
+        `domain_limit` is what the recipient was released under; a host under another `mx:` limit is not talked to,
+        unless the domain has a limit of its own.
         """
         targets = await self._route.targets_for(domain)
         if isinstance(targets, Outcome):
@@ -119,10 +129,14 @@ class NextHop:
             last_try_at_seconds=now_seconds() + MAX_TIMEOUTS * self._terms.timeouts.command_seconds,
         )
         failure = Outcome(OutcomeKind.DEFERRED, f"no host for {domain}")
+        limits = self._domain_limits()
         for turn in range(self._sources.turns):
             terms = replace(terms, source_for=partial(self._sources.towards, domain=domain, turn=turn))
             refusing = []
             for target in targets:
+                of_host = limits.of_host(target.host)
+                if of_host not in (UNLIMITED, domain_limit) and not limits.of_domain(domain):
+                    return LimitedHost(of_host)
                 alive = self._alive(target)
                 opened = alive if isinstance(alive, Outcome) else await self._connect(alive, terms)
                 if isinstance(opened, Connection | HostFull):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 
 import structlog
@@ -21,6 +21,7 @@ from shared.contracts.base import Payload
 from shared.contracts.commands import SendBatch
 from shared.contracts.events import AddressSuppressed, DeliveriesCancelled, MailingChanged, NodeSettingsChanged
 from shared.contracts.topology import Lane
+from shared.core.domain_limit import DomainLimits
 from shared.core.limits import Limit, limits_from
 from shared.core.pacer import Wait
 from shared.core.tls_policy import TlsPolicy, policy_for
@@ -48,7 +49,8 @@ class OutboundNode:
     keeper: LeaseKeeper
     taker: Taker
     pipeline: Pipeline
-    consumers: Mapping[Lane, Consumer[SendBatch]]
+    #: By queue.
+    consumers: Mapping[str, Consumer[SendBatch]]
 
     def __init__(self, backlog: Backlog, limiter: Limiter, stops: StopList) -> None:
         self._backlog = backlog
@@ -62,6 +64,8 @@ class OutboundNode:
         self._megabits_per_second = 0.0
         self._holding = Holding()
         self._told_capacity = 0.0
+        #: The limits of recipient domains that are in force.
+        self.domain_limits = DomainLimits()
 
     def lease(self) -> Lease | None:
         """The lease that is held."""
@@ -119,10 +123,10 @@ class OutboundNode:
             recipients[answer.because] = self.taker.unstarted - set_aside
         self._holding.look(recipients if self.may_send() else {}, datetime.now(UTC))
 
-    def on_room(self, has_room: bool) -> None:
-        """Consume only while there is room, and only what the node serves."""
-        for lane, consumer in self.consumers.items():
-            if has_room and self.serves(lane):
+    def on_room(self, queues: Collection[str]) -> None:
+        """Consume only what there is room for."""
+        for queue, consumer in self.consumers.items():
+            if queue in queues:
                 consumer.resume()
             else:
                 consumer.pause()
@@ -132,13 +136,14 @@ class OutboundNode:
         self._tls_policies = configuration.tls_policies
         limits = limits_from(json.loads(configuration.defaults_json), json.loads(configuration.own_json))
         is_first, self._is_configured = not self._is_configured, True
+        self.domain_limits = DomainLimits(configuration.domain_limits)
         if is_first or limits != self._limiter.limits or configuration.is_draining != self._is_draining:
             _log.info("settings in force", limits=repr(limits), draining=configuration.is_draining)
             self._is_draining = configuration.is_draining
             self._limiter.apply(limits)
             self.pipeline.resize()
-            for consumer in self.consumers.values():
-                consumer.set_prefetch(limits.prefetch_batches)
+            for lane in Lane:
+                self.consumers[lane.queue].set_prefetch(limits.prefetch_batches)
             if self.may_send():
                 self.taker.hand_back_unserved()
             else:
@@ -184,7 +189,7 @@ class OutboundNode:
         self._is_stopping = True
         self._limiter.wake()
         self.keeper.renew_soon()
-        self.on_room(False)
+        self.on_room(())
         for consumer in self.consumers.values():
             await consumer.settle()
         self.taker.hand_back_all()

@@ -10,17 +10,18 @@ from random import random
 
 from prometheus_client import Histogram
 
-from services.outbound_sender.backlog import Backlog, Job
+from services.outbound_sender.backlog import Backlog
 from services.outbound_sender.copies import Copies, WireContent
+from services.outbound_sender.held_batch import Job
 from services.outbound_sender.host_places import HostFull
-from services.outbound_sender.kept_connection import Keeping, Kept, NextHop
+from services.outbound_sender.kept_connection import Keeping, Kept, LimitedHost, NextHop
 from services.outbound_sender.limits import Limiter
 from services.outbound_sender.taking import Taker
 from shared.core.address import Address
 from shared.core.delivery import Outcome, OutcomeKind
 from shared.core.retry import retry_after_seconds
 from shared.core.verp import return_path_local
-from shared.store.claims import Recipient
+from shared.store.claims import ClaimedBatch, Recipient
 from shared.store.outcomes import Report
 
 _transaction_seconds = Histogram(
@@ -33,6 +34,8 @@ FIRST_GUESS_SECONDS = 0.1
 LOST_CONNECTION_SECONDS = 1.0
 #: A commit that took longer waited for a database that was down; that says nothing about what the node can start.
 MAX_COMMIT_SECONDS = 1.0
+#: While an outcome waits longer than this for its commit, a limited batch's connection is not kept open.
+MAX_UNRECORDED_SECONDS = 5.0
 #: The weight of the latest transaction in the mean.
 MEAN_WEIGHT = 0.02
 
@@ -51,6 +54,7 @@ class Pipeline:
         limiter: Limiter,
         next_hop: NextHop,
         record: Callable[[Report], Awaitable[None]],
+        count: Callable[[ClaimedBatch, str, Outcome], None],
         *,
         destination: Callable[[Address], str],
         secret: bytes,
@@ -60,7 +64,8 @@ class Pipeline:
         is_stopped: Callable[[Job], bool],
         seven_bit: Callable[[int, Recipient], Awaitable[WireContent | Outcome]],
     ) -> None:
-        """`seven_bit` has what a server without 8BITMIME is sent of a mailing for a recipient.
+        """`count` is told what each recipient's domain answered; `seven_bit` has what a server without 8BITMIME is
+        sent of a mailing for a recipient.
 
         `may_send` says whether anything may start at all: the lease is fresh, sending is on, nobody drains.
         `is_stopped` says of one job that it may not: its mailing is paused, its recipient suppressed, and so on."""
@@ -69,6 +74,7 @@ class Pipeline:
         self._limiter = limiter
         self._next_hop = next_hop
         self._record = record
+        self._count = count
         self._destination = destination
         self._secret = secret
         self._may_send = may_send
@@ -125,8 +131,9 @@ class Pipeline:
 
     @property
     def has_free_slots(self) -> bool:
-        """Whether any slot waits for a job."""
-        return len(self._busy) < self._limiter.connections
+        """Whether any slot waits for a job, whatever its lane."""
+        reserved = self._limiter.express_connections
+        return sum(number >= reserved for number in self._busy) < self._limiter.connections - reserved
 
     async def settle(self) -> None:
         """Return when no slot has a job; what is in flight is finished, and its outcome committed."""
@@ -137,10 +144,13 @@ class Pipeline:
         kept = self._kept[number] = Kept()
         try:
             while number < self._limiter.connections:
-                job = await self._next_job(kept)
+                job = await self._next_job(kept, only_express=number < self._limiter.express_connections)
                 self._busy.add(number)
                 try:
-                    await self._serve(job, kept)
+                    if job.held.moments is None:
+                        await self._serve(job, kept)
+                    else:
+                        await self._serve_limited(job, kept)
                 finally:
                     self._busy.discard(number)
                     if not self._busy:
@@ -149,14 +159,25 @@ class Pipeline:
         finally:
             await self._close(kept)
 
-    async def _next_job(self, kept: Kept) -> Job:
-        if kept.connection is not None and not self._backlog.has_for(kept.destination, kept.hosts):
+    async def _next_job(self, kept: Kept, *, only_express: bool) -> Job:
+        near, hosts = kept.destination, kept.hosts
+        if kept.connection is not None and not self._backlog.has_for(near, hosts, only_express=only_express):
             try:
                 async with asyncio.timeout(self._keeping.idle_seconds):
-                    return await self._backlog.next(kept.destination, kept.hosts)
+                    return await self._backlog.next(near, hosts, only_express=only_express)
             except TimeoutError:
                 await self._close(kept)
-        return await self._backlog.next(kept.destination, kept.hosts)
+        return await self._backlog.next(kept.destination, kept.hosts, only_express=only_express)
+
+    async def _serve_limited(self, first: Job, kept: Kept) -> None:
+        """A limited batch: one recipient after the other, on a connection of its own, which is closed before the batch
+        is. The one that was kept is another destination's."""
+        await self._close(kept)
+        job: Job | None = first
+        while job is not None:
+            await self._serve(job, kept)
+            job = self._backlog.next_of(job)
+        await self._close(kept)
 
     async def _serve(self, job: Job, kept: Kept) -> None:
         """One job from connection to committed outcome; or back to the others, when nothing may start any more."""
@@ -171,27 +192,27 @@ class Pipeline:
         if isinstance(content, Copies):
             content = await content.of(job.recipient)
         if isinstance(content, Outcome):
-            await self._end_without_sending(job, content)
+            await self._end_without_sending(job, content, kept)
             return
         if may_start():
             failure = await self._connect(job, kept)
             if failure is not None:
-                await self._go_without(failure, job, may_start)
+                await self._go_without(failure, job, kept, may_start)
                 return
-        if not await self._limiter.turn(content.size_bytes, may_start) or kept.connection is None:
-            self._taker.hand_back([job])
+        if not await self._turn(job, content.size_bytes, may_start) or kept.connection is None:
+            await self._hand_back(job, kept)
             return
         failure = await self._connect(job, kept)  # It may have been lost while the slot waited for its turn.
         if failure is not None:
-            await self._go_without(failure, job, may_start)
+            await self._go_without(failure, job, kept, may_start)
             return
         if content.has_8bit and not kept.connection.takes_8bit:
             content = await self._seven_bit(job.held.batch.mailing_id, job.recipient)
         if isinstance(content, Outcome):
-            await self._end_without_sending(job, content)
+            await self._end_without_sending(job, content, kept)
             return
         jobs = [job]
-        if content.shared_return_path is not None:
+        if content.shared_return_path is not None and job.held.moments is None:
             jobs += self._backlog.more_like(job, kept.connection.max_recipients - 1, self._limiter.turn_now)
         for starting in jobs:
             self._taker.started(starting)
@@ -199,26 +220,51 @@ class Pipeline:
         while jobs:
             settled, left = await self._transact(jobs, content, kept)
             sent_seconds, is_ours = time.monotonic(), self._taker.holds(job)
-            await self._commit_all(settled)
-            if is_ours:
+            await self._commit_all(settled, kept)
+            if is_ours and job.held.moments is None:  # Who waits for moments says nothing about what can be started.
                 commit_seconds = min(time.monotonic() - sent_seconds, MAX_COMMIT_SECONDS)
                 self._measure((sent_seconds - began_seconds + commit_seconds) / len(jobs))
             if left and (failure := await self._connect(left[0], kept)):
+                if isinstance(failure, LimitedHost):
+                    self._taker.hand_back(left, domain_limit=failure.pattern)
+                    return
                 outcome = failure.as_outcome if isinstance(failure, HostFull) else failure
-                await self._commit_all([self._without_sending(other, outcome) for other in left])
+                await self._commit_all([self._without_sending(other, outcome) for other in left], kept)
                 return
             jobs, began_seconds = left, time.monotonic()
 
-    async def _go_without(self, failure: Outcome | HostFull, job: Job, may_start: Callable[[], bool]) -> None:
+    async def _turn(self, job: Job, content_bytes: int, may_start: Callable[[], bool]) -> bool:
+        """True when the job's message starts now: by the moments of its limit, and by the node's rates."""
+        moments = job.held.moments
+        if moments is None:
+            return await self._limiter.turn(content_bytes, may_start)
+        while await moments.next(may_start):
+            if not await self._limiter.turn(content_bytes, may_start):
+                return False
+            if moments.take():
+                return True
+        return False
+
+    async def _hand_back(self, job: Job, kept: Kept) -> None:
+        """Let the others have the job; of a limited batch all that follows too, and its connection is closed first."""
+        if job.held.moments is not None:
+            await self._close(kept)
+        self._taker.hand_back([job, *self._backlog.rest_of(job)])
+
+    async def _go_without(
+        self, failure: Outcome | HostFull | LimitedHost, job: Job, kept: Kept, may_start: Callable[[], bool]
+    ) -> None:
         """There is no connection for the job now."""
         if isinstance(failure, Outcome):
-            await self._end_without_sending(job, failure)
+            await self._end_without_sending(job, failure, kept)
+        elif isinstance(failure, LimitedHost):
+            self._taker.hand_back([job], domain_limit=failure.pattern)
         elif may_start():
             self._backlog.set_aside(job, failure.host)
         else:
-            self._taker.hand_back([job])
+            await self._hand_back(job, kept)
 
-    async def _connect(self, job: Job, kept: Kept) -> Outcome | HostFull | None:
+    async def _connect(self, job: Job, kept: Kept) -> Outcome | HostFull | LimitedHost | None:
         """Have a usable connection to the job's destination in `kept`, or say why there is none."""
         destination = self._destination(job.address)
         if kept.connection is not None and (
@@ -229,8 +275,8 @@ class Pipeline:
             await self._close(kept)
         if kept.connection is not None:
             return None
-        opened = await self._next_hop.open_connection(job.address.ascii_domain)
-        if isinstance(opened, Outcome | HostFull):
+        opened = await self._next_hop.open_connection(job.address.ascii_domain, job.held.batch.domain_limit)
+        if isinstance(opened, Outcome | HostFull | LimitedHost):
             return opened
         kept.connection, kept.destination = opened, destination
         self.open_connections += 1
@@ -274,34 +320,50 @@ class Pipeline:
                 settled.append((job, outcome, _retry_after_seconds(job, outcome)))
         return settled, left
 
-    async def _end_without_sending(self, job: Job, outcome: Outcome) -> None:
+    async def _end_without_sending(self, job: Job, outcome: Outcome, kept: Kept) -> None:
         self._taker.started(job)
-        await self._commit(*self._without_sending(job, outcome))
+        await self._commit(*self._without_sending(job, outcome), kept)
 
     def _without_sending(self, job: Job, outcome: Outcome) -> _Settled:
         return job, outcome, _retry_after_seconds(job, outcome)
 
-    async def _commit_all(self, settled: Sequence[_Settled]) -> None:
+    async def _commit_all(self, settled: Sequence[_Settled], kept: Kept) -> None:
         if len(settled) == 1:
-            await self._commit(*settled[0])
+            await self._commit(*settled[0], kept)
         else:
-            await asyncio.gather(*[self._commit(*one) for one in settled])
+            await asyncio.gather(*[self._commit(*one, kept) for one in settled])
 
-    async def _commit(self, job: Job, outcome: Outcome, retry_seconds: float) -> None:
+    async def _commit(self, job: Job, outcome: Outcome, retry_seconds: float, kept: Kept) -> None:
         batch = job.held.batch
-        await self._record(
-            Report(
-                batch_id=batch.id,
-                claim=batch.claim,
-                mailing_created_at=batch.mailing_created_at,
-                delivery_id=job.recipient.delivery_id,
-                round=job.recipient.round,
-                attempt=job.recipient.attempt,
-                outcome=outcome,
-                retry_after_seconds=retry_seconds,
-            )
+        self._count(batch, job.address.ascii_domain, outcome)
+        report = Report(
+            batch_id=batch.id,
+            claim=batch.claim,
+            mailing_created_at=batch.mailing_created_at,
+            delivery_id=job.recipient.delivery_id,
+            round=job.recipient.round,
+            attempt=job.recipient.attempt,
+            outcome=outcome,
+            retry_after_seconds=retry_seconds,
         )
+        if job.held.moments is None:
+            await self._record(report)
+        else:
+            await self._record_limited(report, job, kept)
         self._taker.ended(job)
+
+    async def _record_limited(self, report: Report, job: Job, kept: Kept) -> None:
+        """Commit an outcome of a limited batch, whose connection another may have as soon as the batch is closed, or
+        taken over because nobody heard of us for too long."""
+        if kept.connection is None or self._backlog.is_last(job):
+            await self._close(kept)
+            await self._record(report)
+            return
+        too_long = asyncio.get_running_loop().call_later(MAX_UNRECORDED_SECONDS, kept.connection.abort)
+        try:
+            await self._record(report)
+        finally:
+            too_long.cancel()
 
     def _measure(self, transaction_seconds: float) -> None:
         _transaction_seconds.observe(transaction_seconds)

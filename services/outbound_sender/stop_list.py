@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from time import monotonic
 
-from services.outbound_sender.backlog import Job
+from services.outbound_sender.held_batch import Job
 from shared.core.address import Address
 from shared.store.stops import Stops
 

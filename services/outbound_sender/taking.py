@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
 import structlog
 from prometheus_client import Gauge
 
-from services.outbound_sender.backlog import Backlog, HeldBatch, Job
+from services.outbound_sender.backlog import Backlog
+from services.outbound_sender.held_batch import HeldBatch, Job
+from services.outbound_sender.moments import Moments
 from services.outbound_sender.rendering import Renderer
 from services.outbound_sender.stop_list import StopList
 from shared.broker.connection import BrokerUnavailable
@@ -19,6 +21,9 @@ from shared.broker.publisher import Publisher
 from shared.contracts.commands import SendBatch
 from shared.contracts.topology import Lane
 from shared.core.address import Address
+from shared.core.delivery import Outcome, OutcomeKind
+from shared.core.domain_limit import DomainLimits
+from shared.runtime.clock import seconds_since_boot
 from shared.store import batches, claims
 from shared.store.claims import ClaimedBatch
 from shared.store.engine import Database, StoreUnavailable
@@ -34,8 +39,23 @@ ROOM_SECONDS = {Lane.EXPRESS: 2.0, Lane.POSTS: 2.0, Lane.BULK: 5.0}
 #: What is not started after so long goes back to the others.
 HOLD_SECONDS = 10.0
 HOUSEKEEPING_SECONDS = 1.0
+#: More than any batch has.
+WHOLE = 1_000_000
+#: Stands in a batch that was claimed, until its content is there.
+NOT_LOADED = Outcome(OutcomeKind.DEFERRED, "the message was not loaded")
 #: Housekeeping turns between two comparisons of the rows with what is held.
 RECONCILE_EVERY = 10
+
+
+def _up_to(lane: Lane) -> tuple[Lane, ...]:
+    """The lane and those that go before it."""
+    lanes = tuple(Lane)
+    return lanes[: lanes.index(lane) + 1]
+
+
+def _most_held(capacity_per_second: float) -> int:
+    """More recipients would go back to the others before they are started."""
+    return max(1, int(capacity_per_second * HOLD_SECONDS))
 
 
 class Taker:
@@ -51,11 +71,15 @@ class Taker:
         *,
         lease: Callable[[], Lease | None],
         capacity_per_second: Callable[[], float],
+        limited_connections: Callable[[], int],
+        domain_limits: Callable[[], DomainLimits],
         serves: Callable[[Lane], bool],
-        on_room: Callable[[bool], None],
+        on_room: Callable[[Collection[str]], None],
     ) -> None:
         """`lease` is the one that is held, whether or not anything may be sent now: the capacity is 0 when not.
-        `serves` says of which lanes recipients are taken. `on_room` is told whether the node wants more work."""
+        `limited_connections` is how many connections limited batches may have, each of which takes one;
+        `domain_limits` are those in force; `serves` says of which lanes recipients are taken; `on_room` is told the
+        queues that the node wants more work of."""
         self._database = database
         self._publisher = publisher
         self._renderer = renderer
@@ -63,12 +87,14 @@ class Taker:
         self._stops = stops
         self._lease = lease
         self._capacity_per_second = capacity_per_second
+        self._limited_connections = limited_connections
+        self._domain_limits = domain_limits
         self._serves = serves
         self._on_room = on_room
         self._held: dict[int, HeldBatch] = {}
         self._claiming = asyncio.Lock()
-        #: What is on its way back to the others, by batch.
-        self._going_back: dict[int, list[Job]] = {}
+        #: What is on its way back to the others, by batch and the limit that it turned out to be under.
+        self._going_back: dict[tuple[int, str | None], list[Job]] = {}
         self._is_handing_back = False
         self._tasks: set[asyncio.Task[None]] = set()
         _in_hand.set_function(lambda: self.open)
@@ -93,44 +119,85 @@ class Taker:
         return counts
 
     def room(self, lane: Lane) -> int:
-        """How many recipients more the node may claim in the lane: what it starts soon, less what it has."""
+        """How many recipients more the node may claim in the lane: what it starts soon, less what it has of this lane
+        and of those that go before it."""
         capacity = self._capacity_per_second()
         if capacity <= 0 or not self._serves(lane):
             return 0
-        soon = max(1, int(capacity * ROOM_SECONDS[lane]))
-        return min(soon - self._startable, max(1, int(capacity * HOLD_SECONDS)) - self.unstarted)
+        soon, unstarted = max(1, int(capacity * ROOM_SECONDS[lane])), self._unstarted_before(lane)
+        return min(soon - self._startable(lane, unstarted), _most_held(capacity) - unstarted)
 
     @property
-    def _startable(self) -> int:
-        """What is not started and waits for no host: those that do shall not keep others' mail away."""
-        return self.unstarted - self._backlog.set_aside_count
+    def limited_room(self) -> int:
+        """How many limited batches more the node may claim: they wait for their moments on a connection each."""
+        if self._capacity_per_second() <= 0:
+            return 0
+        return self._limited_connections() - sum(held.moments is not None for held in self._held.values())
+
+    def _unstarted_before(self, lane: Lane) -> int:
+        before = _up_to(lane)
+        return sum(
+            len(held.unstarted) for held in self._held.values() if held.moments is None and held.batch.lane in before
+        )
+
+    def _startable(self, lane: Lane, unstarted: int) -> int:
+        """What of these waits for no host: those that do shall not keep others' mail away."""
+        return unstarted - self._backlog.set_aside_in(_up_to(lane))
 
     def look_for_room(self) -> None:
         """Take work while less than half of what can soon be started is there; then batches are claimed whole."""
         capacity = self._capacity_per_second()
-        has_little = self._startable <= capacity * ROOM_SECONDS[Lane.POSTS] / 2
-        self._on_room(capacity > 0 and has_little and self.unstarted < max(1, capacity * HOLD_SECONDS))
+        wanted = {
+            lane.queue for lane in Lane if capacity > 0 and self._serves(lane) and self._has_little(lane, capacity)
+        }
+        if self.limited_room > 0:
+            wanted |= {lane.limited_queue for lane in Lane if self._serves(lane)}
+        self._on_room(wanted)
+
+    def _has_little(self, lane: Lane, capacity: float) -> bool:
+        unstarted = self._unstarted_before(lane)
+        few = capacity * ROOM_SECONDS[Lane.POSTS] / 2
+        return self._startable(lane, unstarted) <= few and unstarted < _most_held(capacity)
 
     async def take(self, received: Received[SendBatch], lane: Lane) -> None:
         """Claim the batch and let the slots have its recipients, or let another node have it."""
-        batch_id = received.payload.batch_id
         async with self._claiming:
             lease, room = self._lease(), self.room(lane)
             if lease is None or room < 1:
-                await self._pass_on(received, lane)
+                await self._pass_on(received, lane.queue)
                 return
-            claimed = await self._claim(batch_id, lease, room)
-            if claimed is None or not claimed.recipients:
+            held = await self._claim(received.payload.batch_id, lease, room, received.acknowledge)
+            if held is None:
                 await received.acknowledge()
                 return
-            await self._hold(claimed, received, lease)
+            await self._hold(held, lease)
         self.look_for_room()
 
-    async def _claim(self, batch_id: int, lease: Lease, room: int) -> ClaimedBatch | None:
+    async def take_limited(self, received: Received[SendBatch], lane: Lane) -> None:
+        """Claim a limited batch whole, for one slot, or let another node have it."""
+        async with self._claiming:
+            lease = self._lease()
+            if lease is None or self.limited_room < 1 or not self._serves(lane):
+                await self._pass_on(received, lane.limited_queue)
+                return
+            held = await self._claim(received.payload.batch_id, lease, WHOLE, _nothing)
+            # Whoever holds it is in its row; the broker need not wait for its moments.
+            await received.acknowledge()
+            if held is not None:
+                await self._hold(held, lease)
+        self.look_for_room()
+
+    async def _claim(
+        self, batch_id: int, lease: Lease, room: int, on_all_started: Callable[[], Coroutine[Any, Any, None]]
+    ) -> HeldBatch | None:
+        """The batch with its recipients, and no content yet; `None` when it is not to be had, or is empty."""
         token = uuid4()
+        asked_at_seconds = 0.0
 
         async def claim() -> ClaimedBatch | None:
+            nonlocal asked_at_seconds
             async with self._database.raw() as connection:
+                asked_at_seconds = seconds_since_boot()
                 return await claims.claim(
                     connection,
                     batch_id,
@@ -140,35 +207,57 @@ class Taker:
                     at_most=room,
                 )
 
-        return await until_available(claim, doing="claim")
-
-    async def _hold(self, claimed: ClaimedBatch, received: Received[SendBatch], lease: Lease) -> None:
-        content = await until_available(lambda: self._renderer.for_batch(claimed), doing="content")
-        if self._lease() != lease:
-            await received.acknowledge()  # Taken over while the database was down: the claim is nobody's.
-            return
-        addresses = [Address.parse(recipient.address) for recipient in claimed.recipients]
+        claimed = await until_available(claim, doing="claim")
+        if claimed is None or not claimed.recipients:
+            return None
+        answered_at_seconds = seconds_since_boot()
         ids = {recipient.delivery_id for recipient in claimed.recipients}
-        self._stops.claimed(ids, addresses)
-        held = HeldBatch(
+        return HeldBatch(
             claimed,
-            content,
+            NOT_LOADED,
             asyncio.get_running_loop().time(),
-            on_all_started=lambda: self._spawn(received.acknowledge()),
+            on_all_started=lambda: self._spawn(on_all_started()),
             unstarted=set(ids),
             open=set(ids),
             reported_unstarted=len(ids),
-        )
-        self._held[claimed.id] = held
-        self._backlog.add(
-            [Job(held, recipient, address) for recipient, address in zip(claimed.recipients, addresses, strict=True)]
+            moments=Moments(
+                claimed.limit, len(ids), asked_at_seconds=asked_at_seconds, answered_at_seconds=answered_at_seconds
+            )
+            if claimed.limit
+            else None,
         )
 
-    async def _pass_on(self, received: Received[SendBatch], lane: Lane) -> None:
+    async def _hold(self, held: HeldBatch, lease: Lease) -> None:
+        batch = held.batch
+        held.content = await until_available(lambda: self._renderer.for_batch(batch), doing="content")
+        if self._lease() != lease:
+            held.on_all_started()  # Taken over while the database was down: the claim is nobody's.
+            return
+        self._held[held.id] = held
+        jobs = [Job(held, recipient, Address.parse(recipient.address)) for recipient in batch.recipients]
+        self._stops.claimed(held.open, [job.address for job in jobs])
+        self._backlog.add(self._without_misfits(jobs))
+
+    def _without_misfits(self, jobs: Sequence[Job]) -> Sequence[Job]:
+        """Those under the limit that they were taken for; the others go back with the right one."""
+        limits = self._domain_limits()
+        carried = jobs[0].held.batch.domain_limit
+        if not limits and not carried:
+            return jobs
+        fitting = []
+        for job in jobs:
+            right = limits.correction(job.address.ascii_domain, carried)
+            if right is None:
+                fitting.append(job)
+            else:
+                self.hand_back([job], domain_limit=right)
+        return fitting
+
+    async def _pass_on(self, received: Received[SendBatch], queue: str) -> None:
         """A fresh copy for somebody with room, then this one is done: never a nack, which RabbitMQ would count."""
-        self._on_room(False)
+        self.look_for_room()
         try:
-            await self._publisher.publish(lane.queue, received.payload)
+            await self._publisher.publish(queue, received.payload)
         except BrokerUnavailable as error:
             _log.warning("left to the sweep", batch=received.payload.batch_id, error=str(error))
         await received.acknowledge()
@@ -191,10 +280,10 @@ class Taker:
         """Let go of what must not start any more."""
         self.hand_back(self._backlog.remove(self._stops.covers))
 
-    def hand_back(self, jobs: Sequence[Job]) -> None:
-        """Let others have jobs that are in no slot and not started."""
+    def hand_back(self, jobs: Sequence[Job], *, domain_limit: str | None = None) -> None:
+        """Let others have jobs that are in no slot and not started; with `domain_limit`, under that limit."""
         for job in jobs:
-            self._going_back.setdefault(job.held.id, []).append(job)
+            self._going_back.setdefault((job.held.id, domain_limit), []).append(job)
         if self._going_back and not self._is_handing_back:
             self._is_handing_back = True
             self._spawn(self._write_hand_backs())
@@ -219,19 +308,21 @@ class Taker:
         """One batch after the other: after an outage of the database there may be thousands of jobs."""
         try:
             while self._going_back:
-                _, jobs = self._going_back.popitem()
-                await self._write_hand_back(jobs)
+                (_, domain_limit), jobs = self._going_back.popitem()
+                await self._write_hand_back(jobs, domain_limit)
         finally:
             self._is_handing_back = False
 
-    async def _write_hand_back(self, jobs: Sequence[Job]) -> None:
+    async def _write_hand_back(self, jobs: Sequence[Job], domain_limit: str | None) -> None:
         held = jobs[0].held
         ids = [job.recipient.delivery_id for job in jobs]
         unstarted = len(held.unstarted.difference(ids))
 
         async def write() -> None:
             async with self._database.raw() as connection:
-                await batches.hand_back(connection, held.id, held.claim, ids, unstarted=unstarted)
+                await batches.hand_back(
+                    connection, held.id, held.claim, ids, unstarted=unstarted, domain_limit=domain_limit
+                )
 
         await until_available(write, doing="hand-back")
         for job in jobs:
@@ -288,3 +379,7 @@ class Taker:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def _nothing() -> None:
+    """The broker's message is gone already."""

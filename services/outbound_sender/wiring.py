@@ -8,6 +8,7 @@ from functools import partial
 
 import structlog
 
+from services.outbound_sender.answers import Answers
 from services.outbound_sender.backlog import Backlog
 from services.outbound_sender.connection import Timeouts
 from services.outbound_sender.copies import WireContent
@@ -26,7 +27,7 @@ from services.outbound_sender.stop_list import StopList
 from services.outbound_sender.taking import Taker
 from services.outbound_sender.transport import Login, Terms
 from shared.broker.connection import BrokerUnavailable
-from shared.broker.consumer import Consumer, ControlListener, Received, reader_of
+from shared.broker.consumer import Consumer, ControlListener, Handler, Received, reader_of
 from shared.broker.publisher import Publisher
 from shared.contracts.commands import SendBatch
 from shared.contracts.events import DeliveriesCancelled
@@ -93,6 +94,8 @@ def build(settings: OutboundSettings) -> Process:
         stops,
         lease=node.lease,
         capacity_per_second=node.capacity_per_second,
+        limited_connections=lambda: limiter.limited_connections,
+        domain_limits=lambda: node.domain_limits,
         serves=node.serves,
         on_room=node.on_room,
     )
@@ -111,12 +114,14 @@ def build(settings: OutboundSettings) -> Process:
         unstarted_of=taker.unstarted_of,
         on_cancelled=cancel_elsewhere,
     )
+    answers = Answers(database)
     pipeline = Pipeline(
         backlog,
         taker,
         limiter,
         _next_hop(settings, node, limiter),
         recorder.record,
+        answers.count,
         destination=_destination(settings),
         secret=secret,
         may_send=node.may_send,
@@ -129,19 +134,18 @@ def build(settings: OutboundSettings) -> Process:
     async def take(lane: Lane, received: Received[SendBatch]) -> None:
         await taker.take(received, lane)
 
-    consumers = {
-        lane: Consumer(
-            settings.amqp_url,
-            lane.queue,
-            reader_of(SendBatch),
-            partial(take, lane),
-            name=name,
-            prefetch=limiter.limits.prefetch_batches,
-        )
-        for lane in Lane
-    }
+    async def take_limited(lane: Lane, received: Received[SendBatch]) -> None:
+        await taker.take_limited(received, lane)
+
+    def consumer(queue: str, handler: Handler[SendBatch], prefetch: int) -> Consumer[SendBatch]:
+        return Consumer(settings.amqp_url, queue, reader_of(SendBatch), handler, name=name, prefetch=prefetch)
+
+    consumers: dict[str, Consumer[SendBatch]] = {}
+    for lane in Lane:
+        consumers[lane.queue] = consumer(lane.queue, partial(take, lane), limiter.limits.prefetch_batches)
+        consumers[lane.limited_queue] = consumer(lane.limited_queue, partial(take_limited, lane), 1)
     node.keeper, node.taker, node.pipeline, node.consumers = keeper, taker, pipeline, consumers
-    node.on_room(False)  # until the settings are read
+    node.on_room(())  # until the settings are read
     control = ControlListener(settings.amqp_url, node.on_control, name=name)
 
     async def close() -> None:
@@ -159,6 +163,7 @@ def build(settings: OutboundSettings) -> Process:
             pipeline.run,
             taker.run,
             node.measure,
+            answers.run,
             control.run,
             *(consumer.run for consumer in consumers.values()),
         ],
@@ -175,7 +180,15 @@ def _next_hop(settings: OutboundSettings, node: OutboundNode, limiter: Limiter) 
     sources = SourceAddresses(settings.source_addresses)
     terms = Terms(settings.hostname, _timeouts(settings), bandwidth=limiter.bandwidth)
     if settings.relay is None or settings.delivery == "mx":
-        return NextHop(_mx_route(settings), terms, policy=node.tls_policy, sources=sources, places=limiter.places)
+        return NextHop(
+            _mx_route(settings),
+            terms,
+            policy=node.tls_policy,
+            sources=sources,
+            places=limiter.places,
+            domain_limits=lambda: node.domain_limits,
+        )
+    # A relay is no mail exchanger: whom it talks to, it does not say. So no limit of one is looked for.
     if settings.relay_user is not None and settings.relay_password is not None:
         terms = replace(terms, login=Login(settings.relay_user, settings.relay_password.get_secret_value()))
     route = RelayRoute(*host_and_port(settings.relay))

@@ -106,10 +106,11 @@ class Releaser:
                 )
         return Step(batch_ids, has_more=bool(waiting))
 
-    async def publish(self, lane: Lane, batch_ids: Sequence[int]) -> None:
+    async def publish(self, lane: Lane, batch_ids: Sequence[int], *, is_limited: bool = False) -> None:
         """Hand batches to the broker; when it is down, the sweep does it later."""
+        queue = lane.limited_queue if is_limited else lane.queue
         try:
-            await self._publisher.publish_all(lane.queue, [SendBatch(batch_id) for batch_id in batch_ids])
+            await self._publisher.publish_all(queue, [SendBatch(batch_id) for batch_id in batch_ids])
         except BrokerUnavailable as error:
             _log.warning("left to the sweep", lane=lane.value, error=str(error))
             return

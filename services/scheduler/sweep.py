@@ -13,7 +13,7 @@ from shared.broker.publisher import Publisher
 from shared.contracts.commands import ExpandMailing
 from shared.contracts.events import MailReceived
 from shared.contracts.topology import Lane, TaskQueue
-from shared.store import expansion, mailings, messages, nodes, release
+from shared.store import domain_limits, expansion, mailings, messages, nodes, release
 from shared.store.engine import Database, StoreUnavailable
 
 _log = structlog.get_logger(__name__)
@@ -74,15 +74,17 @@ class Sweep:
             await expansion.mark_expansion_published(connection, due, again_after_seconds=self._republish_after_seconds)
 
     async def _publish_batches(self) -> None:
-        for lane in Lane:
+        for lane, is_limited in itertools.product(Lane, (False, True)):
             async with self._database.raw_transaction() as connection:
-                due = await release.publish_due(connection, lane)
-                released = await release.count_released(connection, lane) if due else 0
+                due = await release.publish_due(connection, lane, is_limited=is_limited)
+                released = await release.count_released(connection, lane, is_limited=is_limited) if due else 0
             # As many in the queue as rows are released: none is lost, the nodes just have no room.
-            if due and await self._publisher.queue_length(lane.queue) < released:
-                await self._releaser.publish(lane, due)
+            queue = lane.limited_queue if is_limited else lane.queue
+            if due and await self._publisher.queue_length(queue) < released:
+                await self._releaser.publish(lane, due, is_limited=is_limited)
 
     async def _forget(self) -> None:
         async with self._database.raw_transaction() as connection:
             await nodes.forget_left(connection, after_seconds=self._forget_nodes_after_seconds)
             await messages.forget_fingerprints(connection)
+            await domain_limits.forget_destinations(connection)

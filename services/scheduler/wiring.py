@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from services.scheduler.limited_release import LimitedReleaser
 from services.scheduler.release import Releaser
 from services.scheduler.settings import SchedulerSettings
+from services.scheduler.slowing import Slowing
 from services.scheduler.stopping import Stopper
 from services.scheduler.sweep import Sweep
 from services.scheduler.takeover import Takeover
+from services.scheduler.tasks.destinations import Destinations
 from services.scheduler.tasks.expansion import Expand
 from services.scheduler.tasks.parking import Park
 from services.scheduler.tasks.post import HandlePost
@@ -19,6 +22,7 @@ from shared.contracts.commands import ExpandMailing
 from shared.contracts.events import MailReceived
 from shared.contracts.topology import PARKED_QUEUE, TaskQueue
 from shared.core.node import NodeKind
+from shared.dns.resolver import Resolver
 from shared.runtime.lease import LeaseKeeper
 from shared.runtime.lifecycle import Process
 from shared.store.engine import Database
@@ -51,6 +55,8 @@ def build(settings: SchedulerSettings) -> Process:
         publish_within_seconds=settings.publish_within_seconds,
         republish_after_seconds=settings.republish_after_seconds,
     )
+    limited_releaser = LimitedReleaser(database, releaser, publish_within_seconds=settings.publish_within_seconds)
+    resolver = Resolver(settings.nameserver)
     takeover = Takeover(
         database,
         lease_seconds=settings.lease_seconds,
@@ -76,6 +82,7 @@ def build(settings: SchedulerSettings) -> Process:
         page_size=settings.expansion_page_size,
         stalled_after_seconds=settings.republish_after_seconds,
         on_page=releaser.wake,
+        destinations=Destinations(database, resolver),
     )
     work = handled_by(dispatched({MailReceived: post, ExpandMailing: expand}))
     consumers = [
@@ -117,6 +124,8 @@ def build(settings: SchedulerSettings) -> Process:
             keeper.run,
             takeover.run,
             releaser.run,
+            limited_releaser.run,
+            Slowing(database).run,
             sweep.run,
             Stopper(database).run,
             *(consumer.run for consumer in all_consumers),

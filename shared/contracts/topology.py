@@ -45,6 +45,11 @@ class Lane(StrEnum):
     def queue(self) -> str:
         return f"send.{self.value}"
 
+    @property
+    def limited_queue(self) -> str:
+        """For batches under a limit of their domain or list: they wait for their moments without being in the way."""
+        return f"send.{self.value}.limited"
+
 
 class TaskQueue(StrEnum):
     """The schedulers' queues; express mail has one of its own, so that a long expansion never delays it."""
@@ -84,6 +89,7 @@ def _work_queue(name: str) -> QueueDeclaration:
 #: All durable queues.
 QUEUES: tuple[QueueDeclaration, ...] = (
     *(_work_queue(lane.queue) for lane in Lane),
+    *(_work_queue(lane.limited_queue) for lane in Lane),
     *(_work_queue(queue.value) for queue in TaskQueue),
     QueueDeclaration(PARKED_QUEUE, PARKED_EXCHANGE, {"x-queue-type": "quorum", "x-delivery-limit": DELIVERY_LIMIT}),
 )

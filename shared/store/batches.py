@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Column, Index, text
+from sqlalchemy import BigInteger, Column, Float, Index, text
 from sqlmodel import Field, SQLModel
 
 from shared.contracts.topology import Lane
@@ -31,6 +31,12 @@ class Batch(SQLModel, table=True):
         Index("ix_batches_mailing_id", "mailing_id"),
         # What is out: for windows, takeover and the sweep.
         Index("ix_batches_lane_out", "lane", postgresql_where=text("state IN ('released', 'claimed')")),
+        # The connections that a limit has in use.
+        Index(
+            "ix_batches_limited_out",
+            "domain_limit",
+            postgresql_where=text("domain_limit <> '' AND state IN ('released', 'claimed')"),
+        ),
         {"postgresql_with": {"fillfactor": "70"}},
     )
 
@@ -57,6 +63,13 @@ class Batch(SQLModel, table=True):
     released_at: datetime = moment_field(set_now=True)
     claimed_at: datetime | None = moment_field(nullable=True)
     closed_at: datetime | None = moment_field(nullable=True)
+    #: Under a limit of its domain or its list: one connection, which is closed before the batch is.
+    is_limited: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
+    #: The pattern of the domain limit that all its recipients are under, '' for none.
+    domain_limit: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    #: The first of its moments (`core/pacing.py`) and how far apart they are; without a rate, null.
+    starts_at: datetime | None = moment_field(nullable=True)
+    start_interval_seconds: float | None = Field(default=None, sa_column=Column(Float))
 
 
 async def lock(connection: RawConnection, batch_ids: Sequence[int]) -> Mapping[int, UUID | None]:
@@ -89,10 +102,17 @@ _BATCHES_OF = "SELECT delivery_id, batch_id FROM outstanding WHERE delivery_id =
 
 
 async def hand_back(
-    connection: RawConnection, batch_id: int, token: UUID, delivery_ids: Sequence[int], *, unstarted: int
+    connection: RawConnection,
+    batch_id: int,
+    token: UUID,
+    delivery_ids: Sequence[int],
+    *,
+    unstarted: int,
+    domain_limit: str | None = None,
 ) -> None:
     """Let others send these recipients, which were not started; no counter of theirs moves.
 
+    With `domain_limit` they go back as recipients under that limit, '' for none, whatever they were taken for.
     `unstarted` is what the holder has left unstarted in the batch. A recipient that was delivered by an earlier
     holder after all is not released again.
     """
@@ -104,7 +124,7 @@ async def hand_back(
             WITH back AS (
                 SELECT delivery_id, mailing_created_at FROM outstanding WHERE batch_id = $1 AND delivery_id = ANY($2)
             ), {_DROP_DELIVERED}, kept AS (
-                UPDATE outstanding o SET batch_id = NULL FROM back
+                UPDATE outstanding o SET batch_id = NULL, domain_limit = coalesce($4, o.domain_limit) FROM back
                 WHERE o.delivery_id = back.delivery_id AND o.delivery_id NOT IN (SELECT delivery_id FROM dropped)
             ), moved AS (SELECT count(*) AS n FROM back)
             UPDATE batches
@@ -116,6 +136,7 @@ async def hand_back(
             batch_id,
             delivery_ids,
             unstarted,
+            domain_limit,
         )
 
 

@@ -29,6 +29,17 @@ class Recipient:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchLimit:
+    """What a limited batch has to keep to, beside its one connection."""
+
+    #: The pattern that all its recipients are under, '' for none.
+    domain_limit: str = ""
+    #: From the answer of the database until the first moment; `None` without a rate.
+    starts_in_seconds: float | None = None
+    interval_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class ClaimedBatch:
     """A batch in one node's hands."""
 
@@ -42,6 +53,12 @@ class ClaimedBatch:
     handed_back: int
     #: The list's waits between attempts, in seconds.
     retry_schedule_seconds: tuple[float, ...] = SCHEDULE_SECONDS
+    #: `None` for a batch that is under no limit.
+    limit: BatchLimit | None = None
+
+    @property
+    def domain_limit(self) -> str:
+        return self.limit.domain_limit if self.limit else ""
 
 
 async def claim(
@@ -62,7 +79,8 @@ async def claim(
             UPDATE batches SET state = 'claimed', holder = $2, node_name = $3, claim = $4, claimed_at = now(),
                                publish_due_at = NULL
             WHERE id = $1 AND (state = 'released' OR (state = 'claimed' AND claim = $4))
-            RETURNING mailing_id, mailing_created_at, lane, open,
+            RETURNING mailing_id, mailing_created_at, lane, open, is_limited, domain_limit, start_interval_seconds,
+                      extract(epoch FROM starts_at - clock_timestamp())::float AS starts_in_seconds,
                       (SELECT personal FROM mailings m WHERE m.id = batches.mailing_id) AS personal, (
                 SELECT l.retry_schedule_seconds FROM mailings m JOIN mailing_lists l ON l.id = m.list_id
                 WHERE m.id = batches.mailing_id) AS retry_schedule_seconds
@@ -118,6 +136,9 @@ async def claim(
             ),
             handed_back=handed_back,
             retry_schedule_seconds=tuple(batch["retry_schedule_seconds"] or SCHEDULE_SECONDS),
+            limit=BatchLimit(batch["domain_limit"], batch["starts_in_seconds"], batch["start_interval_seconds"] or 0.0)
+            if batch["is_limited"]
+            else None,
         )
 
 

@@ -41,7 +41,21 @@ class Outstanding(SQLModel, table=True):
     __table_args__ = (
         # Release takes what is due of a mailing; claims, outcomes and takeover find a batch's members.
         Index(
-            "ix_outstanding_waiting", "mailing_id", "due_at", "delivery_id", postgresql_where=text("batch_id IS NULL")
+            "ix_outstanding_waiting",
+            "mailing_id",
+            "domain_limit",
+            "due_at",
+            "delivery_id",
+            postgresql_where=text("batch_id IS NULL"),
+        ),
+        # Which limits have something waiting, and of which mailings: of limited recipients only.
+        Index(
+            "ix_outstanding_limited",
+            "domain_limit",
+            "mailing_id",
+            "due_at",
+            "delivery_id",
+            postgresql_where=text("batch_id IS NULL AND domain_limit <> ''"),
         ),
         Index("ix_outstanding_batch_id", "batch_id", postgresql_where=text("batch_id IS NOT NULL")),
         Index("ix_outstanding_cancelled", "delivery_id", postgresql_where=text("is_cancelled")),
@@ -57,6 +71,8 @@ class Outstanding(SQLModel, table=True):
     #: How many nodes died with this recipient in their hands.
     deaths: int = Field(default=0, sa_column=Column(SmallInteger, nullable=False, server_default="0"))
     due_at: datetime = moment_field(set_now=True)
+    #: The pattern of the domain limit that it is under, '' for none; whoever sends it knows better, and corrects it.
+    domain_limit: str = Field(default="", sa_column_kwargs={"server_default": ""})
     #: Somebody cancelled it while it was in a batch: it ends as soon as it is in no node's hands.
     is_cancelled: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
 

@@ -29,7 +29,7 @@ async def end_waiting(connection: RawConnection, mailing_id: int, state: Deliver
         f"""
         WITH ending AS (
             SELECT delivery_id, mailing_created_at, $2::delivery_state AS state FROM outstanding
-            WHERE mailing_id = $1 AND batch_id IS NULL ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED
+            WHERE mailing_id = $1 AND batch_id IS NULL ORDER BY domain_limit, due_at LIMIT $3 FOR UPDATE SKIP LOCKED
         ){_END}
         """,
         mailing_id,

@@ -52,10 +52,12 @@ async def expand_page(
             WHERE page.status = 'subscribed' AND page.delivery_mode = 'mail'
             ORDER BY page.id
             ON CONFLICT DO NOTHING
-            RETURNING id, mailing_created_at, state
+            RETURNING id, mailing_created_at, state, recipient_key
         ), waiting AS (
-            INSERT INTO outstanding (delivery_id, mailing_id, mailing_created_at)
-            SELECT id, $1, mailing_created_at FROM made WHERE state = 'open'
+            INSERT INTO outstanding (delivery_id, mailing_id, mailing_created_at, domain_limit)
+            SELECT made.id, $1, made.mailing_created_at, coalesce(destinations.domain_limit, '')
+            FROM made LEFT JOIN destinations ON destinations.domain = split_part(made.recipient_key, '@', -1)
+            WHERE made.state = 'open'
         )
         SELECT (SELECT count(*) FROM page) AS members, (SELECT max(id) FROM page) AS last_member_id,
                (SELECT count(*) FROM made) AS recipients,
@@ -100,8 +102,10 @@ async def add_recipient(connection: RawConnection, mailing_id: int, *, email: st
             WHERE mailings.id = $1
             ON CONFLICT DO NOTHING RETURNING id, mailing_created_at, state
         ), waiting AS (
-            INSERT INTO outstanding (delivery_id, mailing_id, mailing_created_at)
-            SELECT id, $1, mailing_created_at FROM made WHERE state = 'open'
+            INSERT INTO outstanding (delivery_id, mailing_id, mailing_created_at, domain_limit)
+            SELECT id, $1, mailing_created_at,
+                   coalesce((SELECT domain_limit FROM destinations WHERE domain = split_part($3, '@', -1)), '')
+            FROM made WHERE state = 'open'
         )
         UPDATE mailings SET state = 'running', recipients = 1, expand_due_at = NULL,
                             suppressed = (SELECT count(*) FROM made WHERE state = 'suppressed')

@@ -9,9 +9,10 @@ from sqlalchemy import ARRAY, Column, Float, UniqueConstraint
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Field, SQLModel, col, select
 
+from shared.contracts.topology import Lane
 from shared.core.membership import PostingPolicy
 from shared.store.columns import enum_type, identity_field, moment_field
-from shared.store.engine import Session
+from shared.store.engine import RawConnection, Session
 
 
 class MailingList(SQLModel, table=True):
@@ -32,6 +33,14 @@ class MailingList(SQLModel, table=True):
     personal: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     #: Each delivery has a return path of its own; off, a mailing has one, and transactions may have many recipients.
     verp_enabled: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
+    #: The lane of what is posted to it.
+    lane: Lane = Field(
+        default=Lane.POSTS, sa_column=Column(enum_type(Lane, "lane"), nullable=False, server_default=Lane.POSTS.value)
+    )
+    #: Of all nodes together, spread over the hour; null is unlimited.
+    max_messages_per_hour: int | None = None
+    #: The first moment of that rate that is not given out yet.
+    next_start_at: datetime | None = moment_field(nullable=True)
     #: Waits between the attempts at a deferred delivery, and the age at which one is given up; `None` is as everywhere.
     retry_schedule_seconds: list[float] | None = Field(default=None, sa_column=Column(ARRAY(Float)))
     give_up_after_seconds: float | None = Field(default=None, sa_column=Column(Float))
@@ -60,6 +69,8 @@ async def add(
     posting_policy: PostingPolicy,
     personal: bool = False,
     verp_enabled: bool = True,
+    lane: Lane = Lane.POSTS,
+    max_messages_per_hour: int | None = None,
     retry_schedule_seconds: list[float] | None = None,
     give_up_after_seconds: float | None = None,
 ) -> MailingList | None:
@@ -72,6 +83,8 @@ async def add(
         "posting_policy": posting_policy,
         "personal": personal,
         "verp_enabled": verp_enabled,
+        "lane": lane,
+        "max_messages_per_hour": max_messages_per_hour,
         "retry_schedule_seconds": retry_schedule_seconds,
         "give_up_after_seconds": give_up_after_seconds,
     }
@@ -81,6 +94,11 @@ async def add(
 
 async def get(session: Session, list_id: int) -> MailingList | None:
     return await session.get(MailingList, list_id)
+
+
+async def lane_of(connection: RawConnection, list_id: int) -> Lane:
+    """The lane of what is posted to the list."""
+    return Lane(await connection.fetchval("SELECT lane FROM mailing_lists WHERE id = $1", list_id))
 
 
 async def is_our_domain(session: Session, domain: str) -> bool:

@@ -86,6 +86,8 @@ class Configuration:
     is_draining: bool
     tls_policies: Mapping[str, TlsPolicy]
     stops: Stops
+    #: The patterns of all domain limits.
+    domain_limits: Sequence[str] = ()
 
 
 async def register(connection: RawConnection, kind: NodeKind, name: str | None) -> Lease | None:
@@ -130,7 +132,8 @@ async def renew(connection: RawConnection, lease: Lease, vitals: Vitals) -> Conf
         RETURNING (SELECT settings::text FROM node_settings WHERE node_name = '*') AS defaults,
                   (SELECT settings::text FROM node_settings s WHERE s.node_name = nodes.name) AS own,
                   coalesce((SELECT is_draining FROM node_settings s WHERE s.node_name = nodes.name), false) AS draining,
-                  (SELECT jsonb_object_agg(domain, policy)::text FROM tls_policies) AS tls_policies
+                  (SELECT jsonb_object_agg(domain, policy)::text FROM tls_policies) AS tls_policies,
+                  (SELECT coalesce(array_agg(pattern), '{}') FROM domain_limits) AS domain_limits
         """,
         lease.incarnation,
         vitals.capacity_per_second,
@@ -145,7 +148,9 @@ async def renew(connection: RawConnection, lease: Lease, vitals: Vitals) -> Conf
         return None
     policies = {domain: TlsPolicy(policy) for domain, policy in json.loads(row["tls_policies"] or "{}").items()}
     stopped = await stops.read(connection)
-    return Configuration(row["defaults"] or "{}", row["own"] or "{}", row["draining"], policies, stopped)
+    return Configuration(
+        row["defaults"] or "{}", row["own"] or "{}", row["draining"], policies, stopped, row["domain_limits"]
+    )
 
 
 async def leave(

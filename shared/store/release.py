@@ -46,18 +46,20 @@ async def nodes_capacity(connection: RawConnection, lane: Lane) -> tuple[int, fl
 
 
 async def waiting(connection: RawConnection, lane: Lane, *, count_to: int) -> Sequence[MailingWaiting]:
-    """The lane's mailings that have something to release, oldest first."""
+    """The lane's mailings that have something to release which is under no limit, oldest first."""
     rows = await connection.fetch(
         """
         SELECT m.id, due.waiting, coalesce(out.unstarted, 0) AS unstarted
         FROM mailings m
         CROSS JOIN LATERAL (SELECT count(*) AS waiting FROM (
-            SELECT FROM outstanding o WHERE o.mailing_id = m.id AND o.batch_id IS NULL AND o.due_at <= now() LIMIT $2
+            SELECT FROM outstanding o
+            WHERE o.mailing_id = m.id AND o.domain_limit = '' AND o.batch_id IS NULL AND o.due_at <= now() LIMIT $2
         ) counted) due
         LEFT JOIN (SELECT mailing_id, sum(unstarted) AS unstarted FROM batches
-                   WHERE lane = $1 AND state IN ('released', 'claimed') GROUP BY mailing_id) out
+                   WHERE lane = $1 AND state IN ('released', 'claimed') AND NOT is_limited GROUP BY mailing_id) out
                ON out.mailing_id = m.id
         WHERE m.lane = $1 AND m.state <> 'finished' AND due.waiting > 0
+          AND (SELECT max_messages_per_hour FROM mailing_lists l WHERE l.id = m.list_id) IS NULL
           -- Nothing of a stopped mailing (stops.py) is released.
           AND NOT m.is_paused AND m.cancelled_at IS NULL
           AND least(m.gives_up_at, m.not_after_at) > now() + make_interval(secs => $3)
@@ -79,7 +81,7 @@ async def make_batches(
     batch_size: int,
     publish_after_seconds: float,
 ) -> Sequence[int]:
-    """Put up to `recipients` due recipients into new released batches; the batches' ids.
+    """Put up to `recipients` due recipients that are under no domain's limit into new released batches; their ids.
 
     A recipient at whose nodes' hands two died already gets a batch to itself.
     """
@@ -87,7 +89,7 @@ async def make_batches(
         """
         WITH due AS (
             SELECT delivery_id, deaths, due_at FROM outstanding
-            WHERE mailing_id = $1 AND batch_id IS NULL AND due_at <= now()
+            WHERE mailing_id = $1 AND domain_limit = '' AND batch_id IS NULL AND due_at <= now()
             ORDER BY due_at, delivery_id LIMIT $2 FOR UPDATE SKIP LOCKED
         ), placed AS (
             SELECT delivery_id, CASE
@@ -131,21 +133,29 @@ async def mark_published(connection: RawConnection, batch_ids: Sequence[int], *,
     )
 
 
-async def publish_due(connection: RawConnection, lane: Lane, *, limit: int = 500) -> Sequence[int]:
-    """Released batches whose `SendBatch` is due: never published, or published and not claimed for too long."""
+async def publish_due(
+    connection: RawConnection, lane: Lane, *, is_limited: bool = False, limit: int = 500
+) -> Sequence[int]:
+    """Released batches whose `SendBatch` is due: never published, or published and not claimed for too long.
+
+    Limited batches have a queue of their own, and are looked for apart.
+    """
     rows = await connection.fetch(
         """
-        SELECT id FROM batches WHERE lane = $1 AND state = 'released' AND publish_due_at < now()
-        ORDER BY publish_due_at LIMIT $2
+        SELECT id FROM batches WHERE lane = $1 AND is_limited = $2 AND state = 'released' AND publish_due_at < now()
+        ORDER BY publish_due_at LIMIT $3
         """,
         lane.value,
+        is_limited,
         limit,
     )
     return [row["id"] for row in rows]
 
 
-async def count_released(connection: RawConnection, lane: Lane) -> int:
+async def count_released(connection: RawConnection, lane: Lane, *, is_limited: bool = False) -> int:
     """How many of the lane's batches nobody has claimed."""
     return await connection.fetchval(  # type: ignore[no-any-return]
-        "SELECT count(*) FROM batches WHERE lane = $1 AND state = 'released'", lane.value
+        "SELECT count(*) FROM batches WHERE lane = $1 AND is_limited = $2 AND state = 'released'",
+        lane.value,
+        is_limited,
     )

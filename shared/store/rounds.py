@@ -44,7 +44,7 @@ async def send_again(connection: RawConnection, delivery_ids: Sequence[int], sta
     rows = await connection.fetch(
         """
         WITH ended AS (
-            SELECT id, mailing_id, mailing_created_at, round, state FROM deliveries d
+            SELECT id, mailing_id, mailing_created_at, round, state, recipient_key FROM deliveries d
             WHERE id = ANY($1) AND state = ANY($2::delivery_state[]) AND state <> 'open'
               AND (SELECT true FROM suppressions s WHERE s.email_key = d.recipient_key
                    AND (s.ends_at IS NULL OR s.ends_at > now())) IS NULL
@@ -55,8 +55,10 @@ async def send_again(connection: RawConnection, delivery_ids: Sequence[int], sta
             UPDATE deliveries d SET state = 'open', ended_at = NULL, round = ended.round + 1 FROM ended
             WHERE d.id = ended.id AND d.mailing_created_at = ended.mailing_created_at
         ), waiting AS (
-            INSERT INTO outstanding (delivery_id, mailing_id, mailing_created_at, round)
-            SELECT id, mailing_id, mailing_created_at, round + 1 FROM ended
+            INSERT INTO outstanding (delivery_id, mailing_id, mailing_created_at, round, domain_limit)
+            SELECT id, mailing_id, mailing_created_at, round + 1, coalesce((
+                SELECT domain_limit FROM destinations WHERE domain = split_part(recipient_key, '@', -1)), '')
+            FROM ended
         )
         SELECT mailing_id, state, count(*) AS n FROM ended GROUP BY mailing_id, state
         """,

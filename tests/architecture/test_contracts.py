@@ -86,7 +86,8 @@ def test_a_payload_is_frozen(name: str) -> None:
 
 def test_every_lane_and_task_has_a_queue() -> None:
     names = [declaration.name for declaration in QUEUES]
-    assert sorted(names) == sorted([*(lane.queue for lane in Lane), *(q.value for q in TaskQueue), PARKED_QUEUE])
+    lanes = [queue for lane in Lane for queue in (lane.queue, lane.limited_queue)]
+    assert sorted(names) == sorted([*lanes, *(q.value for q in TaskQueue), PARKED_QUEUE])
 
 
 @pytest.mark.parametrize("declaration", QUEUES, ids=lambda declaration: declaration.name)

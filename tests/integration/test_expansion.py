@@ -8,11 +8,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from services.scheduler.tasks.destinations import Destinations
 from services.scheduler.tasks.expansion import Expand
 from shared.contracts.commands import ExpandMailing
 from shared.contracts.topology import Lane
 from shared.core.mailing import MailingKind, TargetKind
 from shared.core.membership import DeliveryMode, MemberStatus
+from shared.dns.resolver import LookupFailedError, MxRecord
 from shared.store import expansion, mailings, members, messages, suppressions
 from shared.store.engine import Database, RawConnection
 from shared.store.expansion import ExpandedPage
@@ -77,11 +79,71 @@ async def test_expanding_an_expanded_mailing_does_nothing(connection: RawConnect
     assert await counted(connection, mailing_id) == ("running", 5, 0)
 
 
+class FakeDns:
+    """Mail exchangers by domain, by preference; a domain that is not there exists and answers nothing."""
+
+    def __init__(self, hosts: dict[str, list[str]]) -> None:
+        self._hosts = hosts
+        self.asked: list[str] = []
+
+    async def mx(self, domain: str) -> tuple[MxRecord, ...]:
+        self.asked.append(domain)
+        if domain not in self._hosts:
+            raise LookupFailedError(domain)
+        return tuple(MxRecord(10 * place, host) for place, host in enumerate(self._hosts[domain], start=1))
+
+
+def new_task(database: Database, *, page_size: int, dns: FakeDns | None = None) -> Expand:
+    return Expand(
+        database,
+        page_size=page_size,
+        stalled_after_seconds=30,
+        on_page=lambda: None,
+        destinations=Destinations(database, dns or FakeDns({})),
+    )
+
+
+async def test_recipients_are_made_under_the_limit_of_their_domain(
+    connection: RawConnection, database: Database
+) -> None:
+    mailing_id = await stored.new_mailing(connection, 8, expand=False)
+    await connection.execute(
+        "UPDATE members SET email_key = 'm' || id || '@' || (ARRAY['one.test', 'a.two.test', 'two.test', 'big.test',"
+        " 'small.test', 'silent.test', 'plain.test'])[1 + id % 7]"
+    )
+    for pattern in ("one.test", "*.two.test", "mx:*.provider.test"):
+        await connection.execute("INSERT INTO domain_limits (pattern) VALUES ($1)", pattern)
+    dns = FakeDns(
+        {
+            "big.test": ["mx1.provider.test"],
+            "small.test": ["own.small.test", "mx.provider.test"],
+            "plain.test": ["mx.plain.test"],
+            "two.test": [],
+        }
+    )
+    await new_task(database, page_size=5, dns=dns)(ExpandMailing(mailing_id))
+    rows = await connection.fetch(
+        "SELECT DISTINCT split_part(d.recipient_key, '@', -1) AS domain, o.domain_limit"
+        " FROM outstanding o JOIN deliveries d ON d.id = o.delivery_id"
+    )
+    assert {row["domain"]: row["domain_limit"] for row in rows} == {
+        "one.test": "one.test",
+        "a.two.test": "*.two.test",
+        "two.test": "",
+        "big.test": "mx:*.provider.test",
+        "small.test": "mx:*.provider.test",
+        "silent.test": "",
+        "plain.test": "",
+    }
+    assert not {"one.test", "a.two.test"} & set(dns.asked), "whose name is limited, nobody asks about"
+    assert max(dns.asked.count(domain) for domain in set(dns.asked) - {"silent.test"}) == 1
+
+
 async def test_two_schedulers_at_one_mailing_make_every_delivery_once(
     connection: RawConnection, database: Database
 ) -> None:
     mailing_id = await stored.new_mailing(connection, 100, expand=False)
-    expand = Expand(database, page_size=7, stalled_after_seconds=30, on_page=lambda: None)
+    expand = new_task(database, page_size=7)
     while (await counted(connection, mailing_id))[0] == "expanding":
         await asyncio.gather(*(expand(ExpandMailing(mailing_id)) for _ in range(4)))
     assert len(await recipients(connection, mailing_id)) == 100

@@ -11,7 +11,18 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from shared.contracts.topology import Lane
 from shared.core.delivery import DeliveryState, OutcomeKind
-from shared.store import batches, choosing, deliveries, endings, expansion, mailings, nodes, release, rounds
+from shared.store import (
+    batches,
+    choosing,
+    deliveries,
+    endings,
+    expansion,
+    limited_release,
+    mailings,
+    nodes,
+    release,
+    rounds,
+)
 from shared.store.choosing import Choice
 from shared.store.engine import RawConnection
 from tests.integration import many_rows, stored
@@ -122,6 +133,29 @@ async def test_making_batches_touches_what_is_released(connection: RawConnection
         ),
         at_most=1500,
     )
+
+
+async def test_release_under_limits_touches_what_is_released(connection: RawConnection, mailing_id: int) -> None:
+    await connection.execute("INSERT INTO domain_limits (pattern, connections) VALUES ('example.com', 5)")
+    await connection.execute(
+        "UPDATE outstanding SET domain_limit = 'example.com' WHERE delivery_id IN"
+        " (SELECT delivery_id FROM outstanding WHERE batch_id IS NULL ORDER BY delivery_id LIMIT 5000)"
+    )
+    await assert_narrow(connection, limited_release.demands, at_most=2 * limited_release.COUNT_TO)
+    await assert_narrow(connection, lambda c: limited_release.of_domains(c, ["example.com"]), at_most=20)
+    (demand,) = await limited_release.demands(connection)
+    await assert_narrow(
+        connection,
+        lambda c: limited_release.make_batch(
+            c, demand, recipients=100, starts_at=None, interval_seconds=None, publish_after_seconds=5
+        ),
+        at_most=500,
+    )
+    await assert_narrow(connection, lambda c: limited_release.lift(c, demand, at_most=1000), at_most=3000)
+
+
+async def test_without_limits_a_look_for_limited_ones_touches_nothing(connection: RawConnection) -> None:
+    await assert_narrow(connection, limited_release.demands, at_most=0)
 
 
 async def test_a_page_of_an_expansion_touches_its_members(connection: RawConnection, mailing_id: int) -> None:

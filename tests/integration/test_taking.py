@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from functools import partial
 from typing import Any, cast
 
 import pytest
 
-from services.outbound_sender.backlog import Backlog, Job
+from services.outbound_sender.backlog import Backlog
+from services.outbound_sender.held_batch import Job
 from services.outbound_sender.limits import Limiter
 from services.outbound_sender.rendering import Renderer
 from services.outbound_sender.stop_list import StopList
@@ -19,6 +20,7 @@ from shared.broker.publisher import Publisher
 from shared.contracts.base import Payload
 from shared.contracts.commands import SendBatch
 from shared.contracts.topology import Lane
+from shared.core.domain_limit import DomainLimits
 from shared.mail.dkim import SigningKey
 from shared.store import contents
 from shared.store.contents import MailingContent
@@ -58,6 +60,7 @@ class Node:
         self.lease: Lease | None = lease
         self.capacity = 1000.0
         self.wants_work = False
+        self.domain_limits: list[str] = []
         self.may_load = asyncio.Event()
         self.may_load.set()
         self.backlog = Backlog(lambda _address: "relay")
@@ -73,12 +76,14 @@ class Node:
             self.stops,
             lease=lambda: self.lease,
             capacity_per_second=lambda: self.capacity,
+            limited_connections=lambda: 2,
+            domain_limits=lambda: DomainLimits(self.domain_limits),
             serves=lambda lane: lane in self.lanes,
             on_room=self._on_room,
         )
 
-    def _on_room(self, has_room: bool) -> None:
-        self.wants_work = has_room
+    def _on_room(self, queues: Collection[str]) -> None:
+        self.wants_work = Lane.POSTS.queue in queues
 
     async def _load(self, mailing_id: int) -> MailingContent:
         await self.may_load.wait()
@@ -316,3 +321,61 @@ async def test_rows_learn_how_much_is_unstarted(connection: RawConnection, node:
     node.taker.started(jobs[3])
     await node.taker._report_unstarted()
     assert (await stored.batch_row(connection, batch_id)).unstarted == 0
+
+
+# Limits of domains and lists
+
+
+async def limited(connection: RawConnection, size: int, domain_limit: str = "example.com") -> int:
+    batch_id = await released(connection, size)
+    await connection.execute(
+        "UPDATE batches SET is_limited = true, domain_limit = $2 WHERE id = $1", batch_id, domain_limit
+    )
+    return batch_id
+
+
+async def take_limited(node: Node, batch_id: int) -> FakeMessage:
+    message = FakeMessage()
+    await node.taker.take_limited(Received(SendBatch(batch_id), cast("Any", message)), Lane.POSTS)
+    return message
+
+
+async def test_a_limited_batch_is_taken_whole_however_little_the_node_can_start(
+    connection: RawConnection, node: Node
+) -> None:
+    node.domain_limits = ["example.com"]
+    node.capacity = 0.1
+    message = await take_limited(node, await limited(connection, 20))
+    assert message.acknowledged == 1, "its row says who has it; the broker need not wait for its moments"
+    assert node.taker.room(Lane.POSTS) == 1, "it takes no room from others"
+
+
+async def test_a_node_has_no_more_limited_batches_than_connections_to_spare(
+    connection: RawConnection, node: Node
+) -> None:
+    node.domain_limits = ["example.com"]
+    for _ in range(2):
+        await take_limited(node, await limited(connection, 3))
+    third = await limited(connection, 3)
+    await take_limited(node, third)
+    assert node.publisher.published == [SendBatch(third)]
+    assert node.taker.open == 6
+    assert node.wants_work, "other mail has room"
+
+
+async def test_recipients_whose_domain_has_a_limit_by_now_go_back_under_it(
+    connection: RawConnection, node: Node
+) -> None:
+    node.domain_limits = ["example.com"]
+    await node.take(await released(connection, 3))
+    await node.taker.settle()
+    assert len(node.backlog) == node.taker.open == 0
+    rows = await connection.fetch("SELECT domain_limit, batch_id FROM outstanding")
+    assert [tuple(row) for row in rows] == [("example.com", None)] * 3
+
+
+async def test_recipients_whose_limit_was_lifted_go_back_without_it(connection: RawConnection, node: Node) -> None:
+    await take_limited(node, await limited(connection, 2))
+    await node.taker.settle()
+    rows = await connection.fetch("SELECT domain_limit, batch_id FROM outstanding")
+    assert [tuple(row) for row in rows] == [("", None)] * 2

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
 from services.admin_api.schemas.base import Answer, Body, Moment, OneLine, may_be_absent
+from shared.contracts.topology import Lane
 from shared.core.membership import PostingPolicy
 
 DisplayName = Annotated[OneLine, StringConstraints(max_length=200)]
 Description = Annotated[OneLine, StringConstraints(max_length=1000)]
+#: Express is for confirmations and replies alone.
+ListLane = Literal[Lane.POSTS, Lane.BULK]
+MessagesPerHour = Annotated[int, Field(ge=1, le=100_000_000)]
 
 
 #: Seconds between attempts: none sooner than a second, none later than 30 days.
@@ -39,6 +43,12 @@ class NewList(Body):
     verp_enabled: bool = True
     """Whether each delivery has a return path of its own, so that every bounce names its member for sure. Off, a
     mailing whose copies are all the same has one return path, and many recipients may share a transaction."""
+    lane: ListLane = Lane.POSTS
+    """How urgent its mail is: posts, of which bulk holds up none; or bulk, for newsletters, which gets a fifth of the
+    turns while posts wait."""
+    max_messages_per_hour: MessagesPerHour | None = None
+    """Messages of the list that all nodes together start in any hour, spread evenly: 1 to 100,000,000; null or absent
+    is unlimited."""
     retry_schedule_seconds: RetrySchedule | None = None
     """Waits between the attempts at a deferred delivery, in seconds: at most 50, each 1 to 2,592,000 (30 days). The
     last holds for all that follow. Null or absent: 5, 15 and 30 minutes, 1 and 2 hours, then every 4 hours."""
@@ -60,6 +70,11 @@ class ListChange(Body):
     """Whether posts may hold merge fields; from the next post on."""
     verp_enabled: bool = may_be_absent()
     """Whether each delivery has a return path of its own; from the next post on."""
+    lane: ListLane = may_be_absent()
+    """Posts, or bulk for newsletters; of mailings that are made from now on."""
+    max_messages_per_hour: MessagesPerHour | None = may_be_absent()
+    """Messages of the list that all nodes together start in any hour, spread evenly: 1 to 100,000,000; null is
+    unlimited. In force at once, also for what waits."""
     retry_schedule_seconds: RetrySchedule | None = may_be_absent()
     """Waits between the attempts at a deferred delivery, in seconds: at most 50, each 1 to 2,592,000 (30 days). The
     last holds for all that follow. In force for batches taken from then on. Null is as everywhere."""
@@ -87,6 +102,10 @@ class ListAnswer(Answer):
     """Whether posts may hold merge fields."""
     verp_enabled: bool
     """Whether each delivery has a return path of its own."""
+    lane: Lane
+    """How urgent its mail is."""
+    max_messages_per_hour: int | None
+    """Messages of the list that all nodes together start in any hour; null is unlimited."""
     retry_schedule_seconds: list[float] | None
     """Waits between the attempts at a deferred delivery, in seconds; null is as everywhere."""
     give_up_after_seconds: float | None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from services.scheduler.tasks.destinations import Destinations
 from shared.contracts.commands import ExpandMailing
 from shared.store import expansion
 from shared.store.engine import Database
@@ -26,6 +27,8 @@ class Expand:
     stalled_after_seconds: float
     #: Called after each page: there is something to release.
     on_page: Callable[[], None]
+    #: Looks up which limits the domains of a page are under.
+    destinations: Destinations
 
     async def __call__(self, command: ExpandMailing) -> None:
         """Return when every delivery is made; another scheduler at the same takes page after page in turn."""
@@ -39,6 +42,7 @@ class Expand:
                 return
 
     async def _page(self, mailing_id: int) -> ExpandedPage | None:
+        await self.destinations.resolve(mailing_id, page_size=self.page_size)
         async with self.database.raw_transaction() as connection:
             return await expansion.expand_page(
                 connection,

@@ -14,7 +14,7 @@ from shared.contracts.events import MailReceived
 from shared.contracts.topology import Lane, TaskQueue
 from shared.core.address import Address
 from shared.core.mailing import MailingKind, TargetKind, TargetState
-from shared.store import expansion, mailings, messages, release
+from shared.store import expansion, lists, mailings, messages, release
 from shared.store.engine import Database, RawConnection
 from shared.store.messages import NewTarget, Waiting
 
@@ -62,7 +62,7 @@ class HandlePost:
         mailing_id = await mailings.create(
             connection,
             kind=MailingKind.POST,
-            lane=Lane.POSTS,
+            lane=await lists.lane_of(connection, target.list_id),
             message_id=message.id,
             list_id=target.list_id,
             return_domain=target.address.rpartition("@")[2],

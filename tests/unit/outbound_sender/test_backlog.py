@@ -6,26 +6,36 @@ import asyncio
 from datetime import UTC, datetime
 from uuid import UUID
 
-from services.outbound_sender.backlog import Backlog, HeldBatch, Job
+from services.outbound_sender.backlog import Backlog
 from services.outbound_sender.copies import WireContent
+from services.outbound_sender.held_batch import HeldBatch, Job
 from shared.contracts.topology import Lane
 from shared.core.address import Address
-from shared.store.claims import ClaimedBatch, Recipient
+from shared.store.claims import BatchLimit, ClaimedBatch, Recipient
 
 
 def backlog() -> Backlog:
     return Backlog(lambda address: address.ascii_domain)
 
 
-def held(batch_id: int, lane: Lane, addresses: list[str], acknowledged: list[int] | None = None) -> HeldBatch:
+def held(
+    batch_id: int,
+    lane: Lane,
+    addresses: list[str],
+    acknowledged: list[int] | None = None,
+    *,
+    mailing_id: int = 1,
+    limit: BatchLimit | None = None,
+) -> HeldBatch:
     batch = ClaimedBatch(
         id=batch_id,
         claim=UUID(int=batch_id),
-        mailing_id=1,
+        mailing_id=mailing_id,
         mailing_created_at=datetime(2026, 1, 1, tzinfo=UTC),
         lane=lane,
         recipients=tuple(Recipient(number, 1, 1, address) for number, address in enumerate(addresses, start=1)),
         handed_back=0,
+        limit=limit,
     )
     ids = {recipient.delivery_id for recipient in batch.recipients}
     return HeldBatch(
@@ -38,8 +48,8 @@ def held(batch_id: int, lane: Lane, addresses: list[str], acknowledged: list[int
     )
 
 
-def jobs(batch_id: int, lane: Lane, *addresses: str) -> list[Job]:
-    of_batch = held(batch_id, lane, list(addresses))
+def jobs(batch_id: int, lane: Lane, *addresses: str, mailing_id: int = 1, limit: BatchLimit | None = None) -> list[Job]:
+    of_batch = held(batch_id, lane, list(addresses), mailing_id=mailing_id, limit=limit)
     return [Job(of_batch, recipient, Address.parse(recipient.address)) for recipient in of_batch.batch.recipients]
 
 
@@ -207,6 +217,70 @@ async def test_what_is_removed_is_not_given_out() -> None:
     assert sorted(job.address.local for job in removed) == ["a", "c"]
     assert len(waiting) == 1
     assert (await waiting.next("one.example")).address.local == "b"
+
+
+async def test_one_job_in_five_is_bulk_while_posts_wait() -> None:
+    waiting = backlog()
+    waiting.add(jobs(1, Lane.POSTS, *(f"p{n}@example.com" for n in range(10))))
+    waiting.add(jobs(2, Lane.BULK, *(f"b{n}@example.com" for n in range(10))))
+    taken = [(await waiting.next("example.com")).held.batch.lane for _ in range(10)]
+    assert taken.count(Lane.BULK) == 2
+
+
+async def test_mailings_of_a_lane_take_turns() -> None:
+    waiting = backlog()
+    waiting.add(jobs(1, Lane.BULK, *(f"a{n}@example.com" for n in range(4)), mailing_id=1))
+    waiting.add(jobs(2, Lane.BULK, *(f"b{n}@example.com" for n in range(4)), mailing_id=2))
+    taken = [(await waiting.next("example.com")).held.id for _ in range(8)]
+    assert taken == [1, 2, 1, 2, 1, 2, 1, 2]
+
+
+async def test_a_large_destination_does_not_keep_all_slots_from_a_small_one() -> None:
+    waiting = backlog()
+    waiting.add(jobs(1, Lane.BULK, *(f"a{n}@large.example" for n in range(100)), "b@small.example"))
+    taken = [(await waiting.next("large.example")).address.domain for _ in range(30)]
+    assert "small.example" in taken
+
+
+async def test_a_slot_for_express_mail_waits_for_nothing_else() -> None:
+    waiting = backlog()
+    reserved = asyncio.create_task(waiting.next(None, only_express=True))
+    await asyncio.sleep(0)
+    waiting.add(jobs(1, Lane.POSTS, "a@example.com"))
+    await asyncio.sleep(0.01)
+    assert not reserved.done()
+    waiting.add(jobs(2, Lane.EXPRESS, "b@example.com"))
+    async with asyncio.timeout(5):
+        assert (await reserved).held.id == 2
+    assert len(waiting) == 1
+
+
+async def test_a_limited_batch_is_one_slots_from_its_first_recipient_to_its_last() -> None:
+    waiting = backlog()
+    waiting.add(jobs(1, Lane.POSTS, "p@example.com"))
+    waiting.add(jobs(2, Lane.BULK, "a@one.example", "b@one.example", "c@one.example", limit=BatchLimit("one.example")))
+    assert len(waiting) == 2
+    job: Job | None = await waiting.next(None)
+    served = []
+    while job is not None:
+        served.append(job.address.local)
+        is_last = waiting.is_last(job)
+        job = waiting.next_of(job)
+        assert is_last is (job is None)
+    assert served == ["a", "b", "c"]
+    assert len(waiting) == 1
+
+
+async def test_what_is_left_of_a_limited_batch_can_be_taken_back() -> None:
+    waiting = backlog()
+    limit = BatchLimit("one.example")
+    waiting.add(jobs(1, Lane.BULK, "a@one.example", "b@one.example", "c@one.example", limit=limit))
+    waiting.add(jobs(2, Lane.BULK, "d@one.example", limit=limit))
+    first = await waiting.next(None)
+    assert [job.address.local for job in waiting.remove(lambda job: job.address.local in "bd")] == ["d", "b"]
+    assert len(waiting) == 0
+    assert [job.address.local for job in waiting.rest_of(first)] == ["c"]
+    assert waiting.next_of(first) is None
 
 
 def test_the_brokers_message_is_acknowledged_once_when_nothing_is_unstarted() -> None:

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from typing import cast
 from uuid import UUID
 
-from services.outbound_sender.backlog import Backlog, HeldBatch, Job
+from services.outbound_sender.backlog import Backlog
 from services.outbound_sender.copies import WireContent
+from services.outbound_sender.held_batch import HeldBatch, Job
 from services.outbound_sender.kept_connection import Keeping
 from services.outbound_sender.limits import Limiter
 from services.outbound_sender.pipeline import Pipeline
@@ -94,6 +95,7 @@ class Node:
             limiter,
             self,
             self.record,
+            lambda _batch, _domain, _outcome: None,
             destination=lambda address: address.ascii_domain,
             secret=b"x" * 16,
             may_send=lambda: True,
@@ -103,7 +105,7 @@ class Node:
             seven_bit=self.seven_bit,
         )
 
-    async def open_connection(self, domain: str) -> FakeConnection:  # noqa: ARG002 - all the same
+    async def open_connection(self, domain: str, domain_limit: str) -> FakeConnection:  # noqa: ARG002 - all the same
         self.connections.append(FakeConnection(self._answer, takes_8bit=self._takes_8bit))
         return self.connections[-1]
 

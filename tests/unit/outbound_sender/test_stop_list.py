@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 
 from services.outbound_sender import stop_list
-from services.outbound_sender.backlog import HeldBatch, Job
 from services.outbound_sender.copies import WireContent
+from services.outbound_sender.held_batch import HeldBatch, Job
 from services.outbound_sender.stop_list import StopList
 from shared.contracts.topology import Lane
 from shared.core.address import Address
