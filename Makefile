@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench compose lock venv clean
+.PHONY: help demo test check format bench chaos compose lock venv clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ format: $(READY) ## Put all code into the one format
 
 bench: $(READY) ## The machine's limits, Postfix and Listfleet in one run (QUICK=1: one round; ONLY=cd: these parts)
 	$(BIN)/python -m bench
+
+chaos: $(READY) ## Nodes, broker and database killed, frozen, cut off: nothing lost? An hour (SEEDS=20, FAULT=sender-killed)
+	@$(BIN)/python -m chaos $(if $(SEEDS),--seeds $(SEEDS)) $(addprefix --fault ,$(FAULT))
 
 compose: ## Four sending containers on a clean clone deliver a post, one copy each (needs Docker)
 	$(PYTHON) -m deploy.compose.check

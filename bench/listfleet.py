@@ -26,7 +26,7 @@ from deploy.local.rabbitmq import RabbitMQ
 from deploy.local.rabbitmq_install import find_or_install_server
 
 #: To the sink, for Postfix and for each node alike.
-CONNECTIONS = 80
+CONNECTIONS = 160
 WARM_UP_RECIPIENTS = 1_000
 #: A mailing that is not through by then has failed: a start, and then so many recipients a second.
 _TIMEOUT_SECONDS = 120
@@ -75,6 +75,7 @@ class Listfleet:
             "LISTFLEET_SECRET": secret,
         }
         Cluster(self._logs, self._settings).migrate()
+        asyncio.run(rows.sign_mail(database.url, secret))
 
     def mail(
         self,

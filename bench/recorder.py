@@ -19,8 +19,8 @@ from shared.core.delivery import Outcome, OutcomeKind
 from shared.core.mailing import MailingKind, TargetKind
 from shared.core.node import LeftBecause, NodeKind
 from shared.core.smtp_reply import Reply
-from shared.store import batches, expansion, mailings, messages, nodes, outcomes, release
-from shared.store.batches import ClaimedBatch
+from shared.store import claims, expansion, mailings, messages, nodes, outcomes, release
+from shared.store.claims import ClaimedBatch
 from shared.store.engine import Database, RawConnection
 from shared.store.messages import NewMessage, NewTarget
 from shared.store.outcomes import Report
@@ -117,7 +117,7 @@ async def _make_database(url: str) -> None:
 async def _claim_all(connection: RawConnection, mailing_id: int, lease: nodes.Lease) -> Sequence[ClaimedBatch]:
     found = await connection.fetch("SELECT id FROM batches WHERE mailing_id = $1 ORDER BY id", mailing_id)
     claimed = [
-        await batches.claim(
+        await claims.claim(
             connection,
             row["id"],
             lease=lease.incarnation,

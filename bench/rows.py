@@ -7,13 +7,17 @@ import json
 from dataclasses import dataclass
 from uuid import UUID
 
-from bench.list_kinds import ListKind
+from bench.list_kinds import SIGNED_DOMAIN, ListKind
+from shared.core.dkim import DkimAlgorithm
 from shared.core.membership import DeliveryMode, MemberRole, MemberStatus, PostingPolicy
-from shared.store import lists, members, node_settings
+from shared.mail.dkim_keys import make_key, record_text, to_der
+from shared.store import dkim_keys, lists, members, node_settings
 from shared.store.engine import Database, fetch_one
 from shared.store.members import NewMember
+from shared.store.sealing import seal
 
 _IMPORT_ROWS = 10_000
+_SELECTOR = "bench"
 #: A deferred recipient is tried again only after minutes: a mailing that is not finished by then failed.
 _FINISH_TIMEOUT_SECONDS = 60
 _IS_FINISHED = "SELECT state = 'finished' FROM mailings WHERE message_id = $1"
@@ -24,6 +28,27 @@ async def limit_connections(url: str, connections: int) -> None:
     database = Database(url, name="bench")
     async with database.transaction() as session:
         await node_settings.configure(session, node_settings.DEFAULTS, {"max_connections": connections})
+    await database.close()
+
+
+async def sign_mail(url: str, secret: str) -> None:
+    """Have the mail of `SIGNED_DOMAIN` signed, as if its key's record had been found in the DNS."""
+    key = make_key(SIGNED_DOMAIN, _SELECTOR, DkimAlgorithm.RSA_SHA256)
+    owner = dkim_keys.record_name(SIGNED_DOMAIN, _SELECTOR)
+    database = Database(url, name="bench")
+    async with database.transaction() as session:
+        added = await dkim_keys.add(
+            session,
+            domain=SIGNED_DOMAIN,
+            selector=_SELECTOR,
+            algorithm=DkimAlgorithm.RSA_SHA256,
+            sealed_private_key=seal(to_der(key), secret=secret.encode(), belongs_to=owner),
+            record_text=record_text(key),
+        )
+        if added is None:
+            raise ValueError(f"{SIGNED_DOMAIN} has a key already")
+        await dkim_keys.mark_checked(session, added.id)
+        await dkim_keys.activate(session, added.id)
     await database.close()
 
 
@@ -38,6 +63,8 @@ async def make_list(url: str, kind: ListKind, name: str, recipients: int) -> int
             display_name="",
             description="",
             posting_policy=PostingPolicy.ANYONE,
+            personal=kind.personal,
+            verp_enabled=kind.verp_enabled,
         )
     if made is None:
         raise ValueError(f"there is a list {name} already")

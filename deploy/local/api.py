@@ -81,6 +81,22 @@ class Api:
     def lift_domain_limit(self, pattern: str) -> None:
         _checked(self.request("DELETE", f"/domain-limits/{pattern}"))
 
+    def set_node_defaults(self, **settings: Any) -> Any:
+        return _checked(self.request("PATCH", "/node-defaults", json=settings)).json()
+
+    def suppress(self, email: str) -> None:
+        _checked(self.request("POST", "/suppressions", json={"email": email}))
+
+    def allow(self, email: str) -> None:
+        _checked(self.request("DELETE", f"/suppressions/{email}"))
+
+    def parked(self) -> Iterator[Any]:
+        """All that is set aside."""
+        yield from self.pages("/parked")
+
+    def retry_parked(self, parked_id: int) -> None:
+        _checked(self.request("POST", f"/parked/{parked_id}/retry"))
+
     def inherit_node_settings(self, name: str) -> None:
         """Forgets all that was set for the node."""
         _checked(self.request("DELETE", f"/nodes/{name}/settings"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -42,7 +43,7 @@ class CaughtMessage:
 class MailCatcher:
     """What one server does with what it catches; the base takes everything and keeps nothing."""
 
-    #: How long every reply is held back.
+    #: How long every reply is held back, unless `hold_seconds` says otherwise.
     latency_seconds = 0.0
 
     def opened(self, session: Session) -> None:
@@ -62,6 +63,13 @@ class MailCatcher:
 
     def caught(self, message: CaughtMessage) -> None:
         """A message was taken; our 250 is not written yet."""
+
+    def answered(self, message: CaughtMessage) -> None:
+        """Our 250 to it is written."""
+
+    def hold_seconds(self, messages: Sequence[CaughtMessage]) -> float:  # noqa: ARG002
+        """How long a reply is held back; `messages` are those that it answers with 250."""
+        return self.latency_seconds
 
     def drops_after(self, message: CaughtMessage) -> bool:  # noqa: ARG002
         """Whether the connection is dropped now, without an answer to the message that was taken."""
@@ -211,9 +219,9 @@ class _Connection(asyncio.Protocol):
             return
         replies, answered = b"".join(self._replies), self._answered
         self._replies, self._answered = [], []
-        if self._catcher.latency_seconds:
+        if hold_seconds := self._catcher.hold_seconds(answered):
             loop = asyncio.get_running_loop()
-            loop.call_later(self._catcher.latency_seconds, self._write, replies, answered, self._is_leaving)
+            loop.call_later(hold_seconds, self._write, replies, answered, self._is_leaving)
         else:
             self._write(replies, answered, self._is_leaving)
 
@@ -223,6 +231,7 @@ class _Connection(asyncio.Protocol):
         self._transport.write(replies)
         for message in answered:
             message.answered_seconds = time.monotonic()
+            self._catcher.answered(message)
         if is_last:
             self._transport.close()
 

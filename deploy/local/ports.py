@@ -10,6 +10,8 @@ LOOPBACK = "127.0.0.1"
 # Below the range from which the system takes the ports of outgoing connections: a server that is killed and
 # started again must find its port free.
 _FIRST, _LAST = 20_000, 32_000
+#: What was named here before: who got it may not listen yet.
+_named: set[int] = set()
 
 
 def is_free(port: int) -> bool:
@@ -24,10 +26,11 @@ def is_free(port: int) -> bool:
 
 
 def free_port(preferred: int | None = None) -> int:
-    """`preferred` if nobody listens there, else any port that is free now."""
+    """`preferred` if nobody listens there, else any port that is free now and that was not named before."""
     if preferred is not None and is_free(preferred):
         return preferred
     while True:
         port = random.randint(_FIRST, _LAST)  # noqa: S311
-        if is_free(port):
+        if port not in _named and is_free(port):
+            _named.add(port)
             return port

@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.local.child import Child, descendants, see_off
@@ -26,12 +27,16 @@ disk_free_limit.absolute = 20MB
 class RabbitMQ:
     """One node with its folder. The folder holds queues, log and password, and survives a stop."""
 
-    def __init__(self, folder: Path, server: Path, *, port: int | None = None) -> None:
-        """`server` is the start script, as `rabbitmq_install.find_server` returns it."""
+    def __init__(
+        self, folder: Path, server: Path, *, port: int | None = None, parameters: Mapping[str, int] | None = None
+    ) -> None:
+        """`server` is the start script, as `rabbitmq_install.find_server` returns it; `parameters` are
+        of RabbitMQ's Erlang application, also those that rabbitmq.conf has no word for."""
         self._folder = folder.resolve()
         self._folder.mkdir(parents=True, exist_ok=True)
         self.port = port or free_port()
         self._epmd_port = free_port()
+        self._parameters = parameters or {}
         self._server = server
         self._environment_of_node = environment = self._environment(free_port())
         self._log = self._folder / "log"
@@ -85,6 +90,12 @@ class RabbitMQ:
         self._node.kill()
         see_off(helpers)
 
+    def log_text(self) -> str:
+        """What the node has logged since it was started last."""
+        with self._log.open("rb") as log:
+            log.seek(self._log_start_bytes)
+            return log.read().decode("utf-8", "replace")
+
     def run_rabbitmqctl(self, *arguments: str) -> str:
         """What the command prints; about 1 s. Raises CalledProcessError."""
         return subprocess.run(
@@ -99,12 +110,18 @@ class RabbitMQ:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RABBITMQ_", "ERL_"))}
         return inherited | {
             "HOME": str(self._folder),  # where Erlang keeps the cookie
+            "ERL_CRASH_DUMP": str(self._folder / "erl_crash.dump"),
             "ERL_EPMD_PORT": str(self._epmd_port),
             "RABBITMQ_NODENAME": "listfleet@localhost",  # not the machine's name, which may change between starts
             "RABBITMQ_NODE_IP_ADDRESS": LOOPBACK,
             "RABBITMQ_NODE_PORT": str(self.port),
             "RABBITMQ_DIST_PORT": str(distribution_port),
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": " ".join(
+                [
+                    "-kernel inet_dist_use_interface {127,0,0,1}",
+                    *(f"-rabbit {name} {value}" for name, value in self._parameters.items()),
+                ]
+            ),
             "RABBITMQ_CONF_ENV_FILE": str(self._folder / "none"),
             "RABBITMQ_CONFIG_FILE": str(self._folder / "rabbitmq.conf"),
             "RABBITMQ_ADVANCED_CONFIG_FILE": str(self._folder / "none"),
@@ -124,9 +141,7 @@ class RabbitMQ:
 
     def _has_started(self) -> bool:
         # The port answers a little earlier, when queues still have no leader and what is published is refused.
-        with self._log.open("rb") as log:
-            log.seek(self._log_start_bytes)
-            return b"Server startup complete" in log.read()
+        return "Server startup complete" in self.log_text()
 
 
 def _epmd_program() -> str:

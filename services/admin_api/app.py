@@ -9,6 +9,7 @@ from starlette.responses import HTMLResponse, RedirectResponse
 from services.admin_api import docs_page, openapi, problems
 from services.admin_api.routes import (
     deliveries,
+    dkim_keys,
     domain_limits,
     lists,
     mailings,
@@ -22,6 +23,7 @@ from services.admin_api.routes import (
     suppressions,
     tls_policies,
 )
+from services.admin_api.routes.dkim_keys import KeyRoom
 from services.admin_api.routes.nodes import Announce
 from services.admin_api.routes.parked import Publish
 from shared.store.engine import Database
@@ -39,6 +41,7 @@ _RESOURCES = (
     messages,
     suppressions,
     parked,
+    dkim_keys,
     nodes,
     node_defaults,
     domain_limits,
@@ -46,9 +49,9 @@ _RESOURCES = (
 )
 
 
-def application(database: Database, announce: Announce, publish: Publish) -> FastAPI:
-    """The API on `database`, telling the nodes of changes through `announce`, and sending parked payloads again through
-    `publish`."""
+def application(database: Database, announce: Announce, publish: Publish, key_room: KeyRoom) -> FastAPI:
+    """The API on `database`, telling the nodes of changes through `announce`, sending parked payloads again through
+    `publish`, and making signing keys with `key_room`."""
     app = FastAPI(
         title="Listfleet",
         version="1",
@@ -63,6 +66,7 @@ def application(database: Database, announce: Announce, publish: Publish) -> Fas
     app.state.database = database
     app.state.announce = announce
     app.state.publish = publish
+    app.state.key_room = key_room
     for resource in _RESOURCES:
         app.include_router(resource.router, prefix=BASE)
     problems.install(app)

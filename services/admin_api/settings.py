@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from shared.runtime.settings import ServiceSettings
+from shared.runtime.settings import ResolverSettings, SecretSettings, ServiceSettings
 
 
-class AdminSettings(ServiceSettings):
+class AdminSettings(ServiceSettings, SecretSettings, ResolverSettings):
     """What the API needs."""
 
     #: Where the API and its documentation are served.

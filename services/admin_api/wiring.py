@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import structlog
 
 from services.admin_api.app import application
 from services.admin_api.auth import FirstToken
+from services.admin_api.routes.dkim_keys import KeyRoom, Unanswered
 from services.admin_api.settings import AdminSettings
 from shared.broker.connection import BrokerUnavailable
 from shared.broker.publisher import Publisher
 from shared.contracts.base import Payload
+from shared.dns.resolver import LookupFailedError, NoSuchDomainError, Resolver
 from shared.runtime.http import HttpServer
 from shared.runtime.lifecycle import Process
 from shared.store.engine import Database
@@ -37,7 +41,8 @@ def build(settings: AdminSettings) -> Process:
             return False
         return True
 
-    server = HttpServer(application(database, announce, publish), settings.admin_host, settings.admin_port)
+    keys = KeyRoom(settings.secret.encode(), partial(_look_up, Resolver(settings.nameserver, cache_size=0)))
+    server = HttpServer(application(database, announce, publish, keys), settings.admin_host, settings.admin_port)
 
     async def nothing() -> None:
         """The server finishes its requests when its loop ends."""
@@ -53,3 +58,12 @@ def build(settings: AdminSettings) -> Process:
         close=close,
         readiness=lambda: {"http": server.is_listening, "database": first_token.is_database_there},
     )
+
+
+async def _look_up(resolver: Resolver, name: str) -> tuple[str, ...] | Unanswered:
+    try:
+        return await resolver.txt(name)
+    except NoSuchDomainError:
+        return ()
+    except LookupFailedError as error:
+        return Unanswered(str(error))

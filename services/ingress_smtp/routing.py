@@ -9,7 +9,7 @@ from shared.core.address import Address, InvalidAddress
 from shared.core.mailing import TargetKind
 from shared.core.membership import PostingPolicy
 from shared.core.smtp_reply import Reply
-from shared.core.verp import delivery_of
+from shared.core.verp import delivery_of, mailing_of
 
 RELAYING_DENIED = Reply(550, "5.7.1 Relaying denied: this server takes mail for its own lists only")
 UNKNOWN_RECIPIENT = Reply(550, "5.1.1 There is no such address here")
@@ -72,7 +72,7 @@ async def route(recipient: str, directory: Directory, *, hostname: str, secret: 
         return RELAYING_DENIED
     if name in _ROLES or await _is_list_owner(name, domain, directory):
         return Route(address.key, TargetKind.OPERATOR)
-    if delivery_of(name, secret) is not None:
+    if delivery_of(name, secret) is not None or mailing_of(name, secret) is not None:
         return Route(address.key, TargetKind.RETURN_PATH)
     return UNKNOWN_RECIPIENT
 

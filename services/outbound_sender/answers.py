@@ -10,7 +10,7 @@ from shared.core.delivery import Outcome, OutcomeKind
 from shared.core.slowdown import is_volume_refusal
 from shared.core.smtp_reply import clean_text
 from shared.store import slowdowns
-from shared.store.batches import ClaimedBatch
+from shared.store.claims import ClaimedBatch
 from shared.store.engine import Database, StoreUnavailable
 from shared.store.slowdowns import NodeTally
 

@@ -82,6 +82,7 @@ class Connection:
         content: Sequence[bytes],
         *,
         has_8bit: bool,
+        has_utf8_header: bool,
         needs_smtputf8: bool,
         may_start_content: Callable[[], bool],
     ) -> Sequence[Outcome | None]:
@@ -90,7 +91,9 @@ class Connection:
         `None`, never for all of them: this one is for the next transaction, since the peer takes no more (452 4.5.3).
 
         `content`, in pieces, is dot-stuffed and ends with CRLF.CRLF; no large piece is copied. `may_start_content` is
-        asked right before its first byte. With `has_8bit` it goes out as it is, also where `takes_8bit` is false.
+        asked right before its first byte. With `has_8bit` it goes out as it is, also where `takes_8bit` is false; with
+        `has_utf8_header` SMTPUTF8 is asked for where it is offered. `needs_smtputf8`, for an address beyond ASCII, is
+        refused elsewhere.
 
         A recipient that could end its command early is refused before anything is written, and the others are for the
         next transaction; a return path or a content like that is our own fault, and raises `ValueError`.
@@ -102,12 +105,12 @@ class Connection:
                 refusal = self._outcome(OutcomeKind.REFUSED, "5.1.3 not an address that can be sent")
                 return [refusal if other == recipient else None for other in recipients]
         if needs_smtputf8 and not self.takes_utf8:
-            because = "5.6.7 the remote takes nothing beyond ASCII in addresses and headers (SMTPUTF8)"
+            because = "5.6.7 the remote does not take addresses beyond ASCII (SMTPUTF8)"
             return (self._outcome(OutcomeKind.REFUSED, because),) * len(recipients)
         parameters = f" SIZE={sum(map(len, content)) - len(_LONE_DOT)}" if self._announces_size else ""
         if has_8bit and self.takes_8bit:
             parameters += " BODY=8BITMIME"
-        if needs_smtputf8:
+        if needs_smtputf8 or (has_utf8_header and self.takes_utf8):
             parameters += " SMTPUTF8"
         self.transactions += 1
         try:

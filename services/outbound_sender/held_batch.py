@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from services.outbound_sender.copies import Copies, WireContent
 from services.outbound_sender.moments import Moments
-from services.outbound_sender.rendering import WireContent
 from shared.core.address import Address
 from shared.core.delivery import Outcome
-from shared.store.batches import ClaimedBatch, Recipient
+from shared.store.claims import ClaimedBatch, Recipient
 
 
 @dataclass(slots=True)
@@ -19,7 +19,7 @@ class HeldBatch:
 
     batch: ClaimedBatch
     #: What to send, or what every recipient comes to without sending.
-    content: WireContent | Outcome
+    content: WireContent | Copies | Outcome
     claimed_at_seconds: float
     #: Called once, when nothing of the batch is unstarted: the broker's message can go.
     on_all_started: Callable[[], None]

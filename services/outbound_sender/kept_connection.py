@@ -35,6 +35,7 @@ class Connection(Protocol):
         content: Sequence[bytes],
         *,
         has_8bit: bool,
+        has_utf8_header: bool,
         needs_smtputf8: bool,
         may_start_content: Callable[[], bool],
     ) -> Sequence[Outcome | None]: ...

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from shared.core.pacing import START_WITHIN_SECONDS
 from shared.runtime.clock import seconds_since_boot
-from shared.store.batches import BatchLimit
+from shared.store.claims import BatchLimit
 
 #: A wait is looked at this often: the claim may be lost, or the node be told to stop.
 LOOK_SECONDS = 0.5

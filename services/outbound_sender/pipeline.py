@@ -11,17 +11,17 @@ from random import random
 from prometheus_client import Histogram
 
 from services.outbound_sender.backlog import Backlog
+from services.outbound_sender.copies import Copies, WireContent
 from services.outbound_sender.held_batch import Job
 from services.outbound_sender.host_places import HostFull
-from services.outbound_sender.kept_connection import Connection, Keeping, Kept, LimitedHost, NextHop
+from services.outbound_sender.kept_connection import Keeping, Kept, LimitedHost, NextHop
 from services.outbound_sender.limits import Limiter
-from services.outbound_sender.rendering import WireContent
 from services.outbound_sender.taking import Taker
 from shared.core.address import Address
 from shared.core.delivery import Outcome, OutcomeKind
 from shared.core.retry import retry_after_seconds
 from shared.core.verp import return_path_local
-from shared.store.batches import ClaimedBatch
+from shared.store.claims import ClaimedBatch, Recipient
 from shared.store.outcomes import Report
 
 _transaction_seconds = Histogram(
@@ -62,10 +62,10 @@ class Pipeline:
         is_lease_fresh: Callable[[], bool],
         keeping: Keeping,
         is_stopped: Callable[[Job], bool],
-        seven_bit: Callable[[int], Awaitable[WireContent | Outcome]],
+        seven_bit: Callable[[int, Recipient], Awaitable[WireContent | Outcome]],
     ) -> None:
-        """`count` is told what each recipient's domain answered; `seven_bit` has a mailing's content for a
-        server without 8BITMIME.
+        """`count` is told what each recipient's domain answered; `seven_bit` has what a server without 8BITMIME is sent
+        of a mailing for a recipient.
 
         `may_send` says whether anything may start at all: the lease is fresh, sending is on, nobody drains.
         `is_stopped` says of one job that it may not: its mailing is paused, its recipient suppressed, and so on."""
@@ -193,25 +193,30 @@ class Pipeline:
             return self._may_send() and self._taker.holds(job)
 
         began_seconds = time.monotonic()
-        if isinstance(job.held.content, Outcome):
-            await self._end_without_sending(job, job.held.content, kept)
+        content = job.held.content
+        if isinstance(content, Copies):
+            content = await content.of(job.recipient)
+        if isinstance(content, Outcome):
+            await self._end_without_sending(job, content, kept)
             return
         if may_start():
             failure = await self._connect(job, kept)
             if failure is not None:
                 await self._go_without(failure, job, kept, may_start)
                 return
-        if not await self._turn(job, len(job.held.content.content), may_start) or kept.connection is None:
+        if not await self._turn(job, content.size_bytes, may_start) or kept.connection is None:
             await self._hand_back(job, kept)
             return
         failure = await self._connect(job, kept)  # It may have been lost while the slot waited for its turn.
         if failure is not None:
             await self._go_without(failure, job, kept, may_start)
             return
-        jobs, content = [job], await self._content_for(job, kept.connection)
+        if content.has_8bit and not kept.connection.takes_8bit:
+            content = await self._seven_bit(job.held.batch.mailing_id, job.recipient)
         if isinstance(content, Outcome):
             await self._end_without_sending(job, content, kept)
             return
+        jobs = [job]
         if content.shared_return_path is not None and job.held.moments is None:
             jobs += self._backlog.more_like(job, kept.connection.max_recipients - 1, self._limiter.turn_now)
         for starting in jobs:
@@ -232,13 +237,6 @@ class Pipeline:
                 await self._commit_all([self._without_sending(other, outcome) for other in left], kept)
                 return
             jobs, began_seconds = left, time.monotonic()
-
-    async def _content_for(self, job: Job, connection: Connection) -> WireContent | Outcome:
-        """What the job's recipient is sent on this connection, or what it comes to without sending."""
-        content = job.held.content
-        if isinstance(content, Outcome) or not content.has_8bit or connection.takes_8bit:
-            return content
-        return await self._seven_bit(job.held.batch.mailing_id)
 
     async def _turn(self, job: Job, content_bytes: int, may_start: Callable[[], bool]) -> bool:
         """True when the job's message starts now: by the moments of its limit, and by the node's rates."""
@@ -306,9 +304,10 @@ class Pipeline:
             content.shared_return_path
             or f"{return_path_local(first.recipient.delivery_id, self._secret)}@{content.return_domain}",
             [job.address.wire for job in jobs],
-            (content.content,),
+            content.segments,
             has_8bit=content.has_8bit,
-            needs_smtputf8=content.needs_smtputf8 or first.address.needs_smtputf8,
+            has_utf8_header=content.has_utf8_header,
+            needs_smtputf8=first.address.needs_smtputf8,
             may_start_content=may_start_content,
         )
         was_new, kept.messages = not kept.messages, kept.messages + len(jobs)

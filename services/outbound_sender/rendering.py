@@ -1,22 +1,31 @@
-"""What goes over the wire for a mailing: compiled once, kept while it is used, within bounds."""
+"""What goes over the wire for a mailing: compiled once, kept within bounds while it is used, and signed."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import structlog
 
+from services.outbound_sender.copies import Copies, PersonalContent, WireContent
 from shared.core.delivery import Outcome, OutcomeKind
 from shared.core.mailing import MailingKind
 from shared.core.membership import PostingPolicy
+from shared.core.verp import mailing_return_path_local
+from shared.mail.dkim import Canonical, Signer, SigningKey
 from shared.mail.headers import has_utf8_header
-from shared.mail.lines import dot_stuff, with_crlf
+from shared.mail.lines import with_crlf
+from shared.mail.segments import Wire, compile_message
 from shared.mail.seven_bit import NotConvertible, to_seven_bit
 from shared.mail.template import ListHeaders, UnreadablePost, compile_post
-from shared.store.mailings import MailingContent
+from shared.store.claims import ClaimedBatch, Recipient
+from shared.store.contents import MailingContent
+from shared.store.sealing import CannotBeOpened
 
 _log = structlog.get_logger(__name__)
 
@@ -26,51 +35,109 @@ CACHE_MAILINGS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class WireContent:
-    """A compiled message: dot-stuffed, with the final dot, the same bytes for every recipient."""
+class CompiledMailing:
+    """A mailing before it is signed."""
 
-    content: bytes
-    has_8bit: bool
-    #: The domain of the return paths.
+    wire: Wire
+    canonical: Canonical
     return_domain: str
-    #: A header field is beyond ASCII, as only a server with SMTPUTF8 may get it (RFC 6531 §3.4). Old programs' letters
-    #: of other character sets are no UTF-8, and nothing that any extension is about.
-    needs_smtputf8: bool = False
-    #: One return path for all recipients, who may then share a transaction; `None`: each has one of its own.
-    shared_return_path: str | None = None
+    has_8bit: bool
+    has_utf8_header: bool
+    #: `None`: each delivery has one of its own.
+    shared_return_path: str | None
+
+    def signed(self, keys: Sequence[SigningKey], signed_at: datetime) -> WireContent | PersonalContent:
+        """What all recipients get, or what makes each one's copy, with signatures by these keys."""
+        signers = tuple(Signer(key, self.canonical, signed_at) for key in keys)
+        if self.wire.has_slots:
+            return PersonalContent(
+                self.wire, self.canonical, signers, self.return_domain, self.has_8bit, self.has_utf8_header
+            )
+        digests = self.canonical.digests()
+        segments = (*(signer.field(digests) for signer in signers), *self.wire.segments())
+        return WireContent(segments, self.has_8bit, self.return_domain, self.has_utf8_header, self.shared_return_path)
+
+
+@dataclass(slots=True)
+class _Kept:
+    """A mailing in the cache: compiled once, signed once for each set of keys."""
+
+    compiled: asyncio.Task[CompiledMailing | Outcome]
+    keys: tuple[SigningKey, ...] = ()
+    signed: asyncio.Future[WireContent | PersonalContent] | None = None
 
 
 class Renderer:
-    """Compiles mailings in a thread, each once, and keeps the latest used."""
+    """Compiles mailings in threads, each once, and keeps the latest used; has their copies signed in a pool."""
 
-    def __init__(self, load: Callable[[int], Awaitable[MailingContent]]) -> None:
+    def __init__(
+        self,
+        load: Callable[[int], Awaitable[MailingContent]],
+        keys: Callable[[str], Awaitable[tuple[SigningKey, ...]]],
+        *,
+        secret: bytes,
+    ) -> None:
+        """`keys` gives those in force for a domain, the same objects until they change; `secret` makes return paths."""
         self._load = load
+        self._keys = keys
+        self._secret = secret
         #: By mailing, and whether in seven bits.
-        self._compiled: OrderedDict[tuple[int, bool], asyncio.Task[WireContent | Outcome]] = OrderedDict()
+        self._kept: OrderedDict[tuple[int, bool], _Kept] = OrderedDict()
+        self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="signing")
 
-    async def content(self, mailing_id: int, *, seven_bit: bool = False) -> WireContent | Outcome:
-        """The mailing's content, or what it comes to for everybody when there is none; raises what `load` raises.
+    async def for_batch(self, batch: ClaimedBatch) -> WireContent | Copies | Outcome:
+        """What to send to the batch's recipients; raises what `load` and `keys` raise when the store is down."""
+        content = await self.content(batch.mailing_id)
+        return Copies(content, batch.recipients, self._pool) if isinstance(content, PersonalContent) else content
+
+    async def in_seven_bits(self, mailing_id: int, recipient: Recipient) -> WireContent | Outcome:
+        """What a server without 8BITMIME is sent for the recipient; raises what `content` raises."""
+        content = await self.content(mailing_id, seven_bit=True)
+        if not isinstance(content, PersonalContent):
+            return content
+        return await Copies(content, [recipient], self._pool).of(recipient)
+
+    async def content(self, mailing_id: int, *, seven_bit: bool = False) -> WireContent | PersonalContent | Outcome:
+        """The mailing's content, or what it comes to for everybody when there is none; raises what `load` and `keys`
+        raise.
 
         With `seven_bit` as a server without 8BITMIME takes it.
         """
         key = mailing_id, seven_bit
-        task = self._compiled.get(key)
-        if task is None:
-            task = asyncio.create_task(self._compile(mailing_id, seven_bit))
-            self._compiled[key] = task
-        self._compiled.move_to_end(key)
+        kept = self._kept.get(key)
+        if kept is None:
+            kept = self._kept[key] = _Kept(asyncio.create_task(self._compile(mailing_id, seven_bit)))
+        self._kept.move_to_end(key)
         try:
-            return await asyncio.shield(task)
+            compiled = await asyncio.shield(kept.compiled)
         except Exception:
-            self._compiled.pop(key, None)
+            self._kept.pop(key, None)
             raise
         finally:
             self._shrink()
+        return compiled if isinstance(compiled, Outcome) else await self._signed(kept, compiled)
 
-    async def _compile(self, mailing_id: int, seven_bit: bool) -> WireContent | Outcome:
+    async def _signed(self, kept: _Kept, compiled: CompiledMailing) -> WireContent | PersonalContent | Outcome:
+        try:
+            keys = await self._keys(compiled.return_domain)
+        except CannotBeOpened as error:
+            _log.error("mail is not signed and waits: was LISTFLEET_SECRET changed?", error=str(error))
+            return Outcome(OutcomeKind.DEFERRED, f"4.7.0 the message could not be signed: {error}")
+        if kept.signed is None or kept.keys != keys:
+            loop = asyncio.get_running_loop()
+            kept.keys = keys
+            kept.signed = loop.run_in_executor(self._pool, compiled.signed, keys, datetime.now(UTC))
+        try:
+            return await asyncio.shield(kept.signed)
+        except Exception as error:  # noqa: BLE001
+            _log.exception("message not signed", domain=compiled.return_domain)
+            return Outcome(OutcomeKind.DEFERRED, f"4.7.0 the message could not be signed: {type(error).__name__}")
+
+    async def _compile(self, mailing_id: int, seven_bit: bool) -> CompiledMailing | Outcome:
         mailing = await self._load(mailing_id)
         try:
-            return await asyncio.to_thread(compile_mailing, mailing, seven_bit=seven_bit)
+            shared = None if mailing.verp_enabled else mailing_return_path_local(mailing_id, self._secret)
+            return await asyncio.to_thread(compile_mailing, mailing, shared, seven_bit=seven_bit)
         except UnreadablePost as error:
             return Outcome(OutcomeKind.REFUSED, f"5.6.0 {error}")
         except NotConvertible as error:
@@ -81,23 +148,28 @@ class Renderer:
             return Outcome(OutcomeKind.DEFERRED, f"4.3.0 the message could not be compiled: {type(error).__name__}")
 
     def _shrink(self) -> None:
-        sizes = {key: _size_bytes(task) for key, task in self._compiled.items()}
+        sizes = {key: _size_bytes(kept.compiled) for key, kept in self._kept.items()}
         while len(sizes) > 1 and (sum(sizes.values()) > CACHE_BYTES or len(sizes) > CACHE_MAILINGS):
             oldest = next(iter(sizes))
-            del sizes[oldest], self._compiled[oldest]
+            del sizes[oldest], self._kept[oldest]
+
+    def close(self) -> None:
+        """End the pool's threads; what nobody waits for any more is not made."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _size_bytes(task: asyncio.Task[WireContent | Outcome]) -> int:
+def _size_bytes(task: asyncio.Task[CompiledMailing | Outcome]) -> int:
     if not task.done() or task.cancelled() or task.exception():
         return 0
     compiled = task.result()
-    return len(compiled.content) if isinstance(compiled, WireContent) else 0
+    return compiled.wire.size_bytes if isinstance(compiled, CompiledMailing) else 0
 
 
-def compile_mailing(mailing: MailingContent, *, seven_bit: bool = False) -> WireContent:
-    """The content of a post with its list's headers, or of a forwarded message as it is; with `seven_bit` re-encoded,
-    or `NotConvertible`."""
-    content = with_crlf(mailing.content)
+def compile_mailing(
+    mailing: MailingContent, return_path_local: str | None = None, *, seven_bit: bool = False
+) -> CompiledMailing:
+    """A post with its list's headers, or a forwarded message as it is; with the local part of the one return path of
+    all its recipients, if they have one. With `seven_bit` it is re-encoded, or `NotConvertible`."""
     if mailing.kind is MailingKind.POST and mailing.list_name and mailing.list_domain:
         headers = ListHeaders(
             name=mailing.list_name,
@@ -106,16 +178,22 @@ def compile_mailing(mailing: MailingContent, *, seven_bit: bool = False) -> Wire
             is_announcement=mailing.posting_policy is PostingPolicy.ANNOUNCEMENT,
         )
         content = compile_post(
-            content,
+            mailing.content,
             headers,
             message_id=f"<{mailing.message_uuid}@{mailing.list_domain}>",
             received_at=mailing.received_at,
         )
+    else:
+        content = with_crlf(mailing.content)
     if seven_bit:
         content = to_seven_bit(content)
-    return WireContent(
-        dot_stuff(content),
-        has_8bit=not seven_bit and not content.isascii(),
-        return_domain=mailing.return_domain,
-        needs_smtputf8=has_utf8_header(content),
+    message = compile_message(content, is_personal=mailing.personal)
+    wire = Wire(message)
+    return CompiledMailing(
+        wire,
+        Canonical(message),
+        mailing.return_domain,
+        has_8bit=wire.has_8bit and not seven_bit,
+        has_utf8_header=has_utf8_header(b"".join(field for field in message.fields if isinstance(field, bytes))),
+        shared_return_path=None if return_path_local is None else f"{return_path_local}@{mailing.return_domain}",
     )

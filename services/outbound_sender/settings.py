@@ -9,10 +9,10 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from shared.core.tls_policy import TlsPolicy
-from shared.runtime.settings import NodeSettings, SecretSettings, host_name
+from shared.runtime.settings import NodeSettings, ResolverSettings, SecretSettings, host_name
 
 
-class OutboundSettings(NodeSettings, SecretSettings):
+class OutboundSettings(NodeSettings, SecretSettings, ResolverSettings):
     """`LISTFLEET_*` variables of `services.outbound_sender`."""
 
     #: `relay`: all mail goes to one host; `mx`: each domain's own mail exchangers are looked up.
@@ -27,8 +27,6 @@ class OutboundSettings(NodeSettings, SecretSettings):
     relay_tls: TlsPolicy | None = None
     #: Addresses of this machine to connect from, comma-separated; without any, the system chooses.
     source_addresses: Annotated[tuple[str, ...], NoDecode] = ()
-    #: `address:port` of the DNS server to ask; without it, the system's.
-    dns_resolver: str | None = Field(default=None, pattern=r"^\S+:\d{1,5}$")
     #: The port of other people's mail servers. Only tests have another.
     remote_smtp_port: int = Field(default=25, ge=1, le=65535)
     #: Whether mail exchangers on loopback and private addresses are talked to. For tests and closed networks.

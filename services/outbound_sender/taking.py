@@ -24,8 +24,8 @@ from shared.core.address import Address
 from shared.core.delivery import Outcome, OutcomeKind
 from shared.core.domain_limit import DomainLimits
 from shared.runtime.clock import seconds_since_boot
-from shared.store import batches
-from shared.store.batches import ClaimedBatch
+from shared.store import batches, claims
+from shared.store.claims import ClaimedBatch
 from shared.store.engine import Database, StoreUnavailable
 from shared.store.nodes import Lease
 from shared.store.patience import until_available
@@ -198,7 +198,7 @@ class Taker:
             nonlocal asked_at_seconds
             async with self._database.raw() as connection:
                 asked_at_seconds = seconds_since_boot()
-                return await batches.claim(
+                return await claims.claim(
                     connection,
                     batch_id,
                     lease=lease.incarnation,
@@ -229,7 +229,7 @@ class Taker:
 
     async def _hold(self, held: HeldBatch, lease: Lease) -> None:
         batch = held.batch
-        held.content = await until_available(lambda: self._renderer.content(batch.mailing_id), doing="content")
+        held.content = await until_available(lambda: self._renderer.for_batch(batch), doing="content")
         if self._lease() != lease:
             held.on_all_started()  # Taken over while the database was down: the claim is nobody's.
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -11,14 +11,16 @@ import structlog
 from services.outbound_sender.answers import Answers
 from services.outbound_sender.backlog import Backlog
 from services.outbound_sender.connection import Timeouts
+from services.outbound_sender.copies import WireContent
 from services.outbound_sender.dialing import is_ours
 from services.outbound_sender.kept_connection import Keeping
+from services.outbound_sender.key_ring import KeyRing
 from services.outbound_sender.limits import Limiter
 from services.outbound_sender.next_hop import MxRoute, NextHop, RelayRoute
 from services.outbound_sender.node import OutboundNode
 from services.outbound_sender.outcomes import Recorder
 from services.outbound_sender.pipeline import Pipeline
-from services.outbound_sender.rendering import Renderer, WireContent
+from services.outbound_sender.rendering import Renderer
 from services.outbound_sender.settings import OutboundSettings
 from services.outbound_sender.source_addresses import SourceAddresses
 from services.outbound_sender.stop_list import StopList
@@ -38,9 +40,11 @@ from shared.dns.resolver import Resolver
 from shared.runtime.lease import LeaseKeeper
 from shared.runtime.lifecycle import Process
 from shared.runtime.settings import host_and_port
-from shared.store import mailings
+from shared.store import contents, dkim_keys
+from shared.store.claims import Recipient
+from shared.store.contents import MailingContent
+from shared.store.dkim_keys import ActiveKey
 from shared.store.engine import Database
-from shared.store.mailings import MailingContent
 from shared.store.patience import until_available
 
 _log = structlog.get_logger(__name__)
@@ -60,10 +64,17 @@ def build(settings: OutboundSettings) -> Process:
 
     async def load(mailing_id: int) -> MailingContent:
         async with database.raw() as connection:
-            content = await mailings.content(connection, mailing_id)
+            content = await contents.load(connection, mailing_id)
         if content is None:
             raise LookupError(f"mailing {mailing_id} does not exist")
         return content
+
+    async def active_keys(domain: str) -> Sequence[ActiveKey]:
+        async with database.raw() as connection:
+            return await dkim_keys.active(connection, domain)
+
+    secret = settings.secret.encode()
+    renderer = Renderer(load, KeyRing(active_keys, secret).keys, secret=secret)
 
     async def cancel_elsewhere(to_cancel: Mapping[int, tuple[int, ...]]) -> None:
         for batch_id, delivery_ids in to_cancel.items():
@@ -72,10 +83,9 @@ def build(settings: OutboundSettings) -> Process:
             except BrokerUnavailable as error:
                 _log.warning("cancellation not heard", batch=batch_id, error=str(error))
 
-    async def seven_bit(mailing_id: int) -> WireContent | Outcome:
-        return await until_available(lambda: renderer.content(mailing_id, seven_bit=True), doing="content")
+    async def seven_bit(mailing_id: int, recipient: Recipient) -> WireContent | Outcome:
+        return await until_available(lambda: renderer.in_seven_bits(mailing_id, recipient), doing="content")
 
-    renderer = Renderer(load)
     taker = Taker(
         database,
         publisher,
@@ -113,7 +123,7 @@ def build(settings: OutboundSettings) -> Process:
         recorder.record,
         answers.count,
         destination=_destination(settings),
-        secret=settings.secret.encode(),
+        secret=secret,
         may_send=node.may_send,
         is_lease_fresh=lambda: keeper.is_fresh,
         keeping=Keeping(settings.connection_idle_seconds, settings.messages_per_connection),
@@ -139,6 +149,7 @@ def build(settings: OutboundSettings) -> Process:
     control = ControlListener(settings.amqp_url, node.on_control, name=name)
 
     async def close() -> None:
+        renderer.close()
         await keeper.leave()
         await publisher.close()
         await database.close()
@@ -186,7 +197,7 @@ def _next_hop(settings: OutboundSettings, node: OutboundNode, limiter: Limiter) 
 
 
 def _mx_route(settings: OutboundSettings) -> MxRoute:
-    resolver = Resolver(host_and_port(settings.dns_resolver) if settings.dns_resolver else None)
+    resolver = Resolver(settings.nameserver)
     lookup = MxLookup(
         resolver,
         allow_private_hosts=settings.allow_private_hosts,

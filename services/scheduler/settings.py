@@ -6,10 +6,10 @@ from pydantic import Field, field_validator
 
 from shared.core.address import Address
 from shared.core.retry import GIVE_UP_AFTER_SECONDS
-from shared.runtime.settings import NodeSettings
+from shared.runtime.settings import NodeSettings, ResolverSettings
 
 
-class SchedulerSettings(NodeSettings):
+class SchedulerSettings(NodeSettings, ResolverSettings):
     """`LISTFLEET_*` variables of `services.scheduler`."""
 
     #: Where mail to postmaster@, abuse@ and LIST-owner@ goes; without it such mail is kept, and nobody reads it.
@@ -22,8 +22,6 @@ class SchedulerSettings(NodeSettings):
     publish_within_seconds: float = Field(default=5.0, gt=0)
     #: How long published work may stay untaken before it is published again; doubled each time.
     republish_after_seconds: float = Field(default=30.0, gt=0)
-    #: `address:port` of the DNS server that is asked for mail exchangers where a limit names them; else the system's.
-    dns_resolver: str | None = Field(default=None, pattern=r"^\S+:\d{1,5}$")
     #: Nodes that left so long ago are forgotten, unless somebody configured them.
     forget_nodes_after_seconds: float = Field(default=86_400.0, gt=0)
 

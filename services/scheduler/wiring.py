@@ -25,7 +25,6 @@ from shared.core.node import NodeKind
 from shared.dns.resolver import Resolver
 from shared.runtime.lease import LeaseKeeper
 from shared.runtime.lifecycle import Process
-from shared.runtime.settings import host_and_port
 from shared.store.engine import Database
 from shared.store.nodes import Vitals
 
@@ -57,7 +56,7 @@ def build(settings: SchedulerSettings) -> Process:
         republish_after_seconds=settings.republish_after_seconds,
     )
     limited_releaser = LimitedReleaser(database, releaser, publish_within_seconds=settings.publish_within_seconds)
-    resolver = Resolver(host_and_port(settings.dns_resolver) if settings.dns_resolver else None)
+    resolver = Resolver(settings.nameserver)
     takeover = Takeover(
         database,
         lease_seconds=settings.lease_seconds,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from shared.core.address import Address, InvalidAddress
-from shared.core.verp import PREFIX as RETURN_PATH_PREFIX
+from shared.core.verp import MAILING_PREFIX, PREFIX
 
 #: So that the longest of the list's other addresses still has a local part of 64 octets (RFC 5321 §4.5.3.1.1).
 MAX_NAME_CHARACTERS = 50
@@ -26,6 +26,6 @@ def list_address(name: str, domain: str) -> tuple[str, str]:
         raise InvalidAddress(
             "The name of a list is made of ASCII letters and digits, with single . _ + - between them."
         )
-    if lowered in _ROLES or lowered.startswith(RETURN_PATH_PREFIX) or lowered.endswith(_ENDINGS):
+    if lowered in _ROLES or lowered.startswith((PREFIX, MAILING_PREFIX)) or lowered.endswith(_ENDINGS):
         raise InvalidAddress(f"Mail to {lowered}@ is for something else: a list cannot be called so.")
     return lowered, Address.parse(f"{lowered}@{domain}").ascii_domain

@@ -36,10 +36,12 @@ class Resolver:
     def __init__(
         self, nameserver: tuple[str, int] | None = None, *, lifetime_seconds: float = 10, cache_size: int = CACHE_SIZE
     ) -> None:
+        """Who waits for a record to appear sets `cache_size` to 0, and asks each time."""
         self._resolver = dns.asyncresolver.Resolver(configure=nameserver is None)
         if nameserver is not None:
             self._resolver.nameservers = [dns.nameserver.Do53Nameserver(*nameserver)]
-        self._resolver.cache = dns.resolver.LRUCache(cache_size)
+        if cache_size:
+            self._resolver.cache = dns.resolver.LRUCache(cache_size)
         self._resolver.lifetime = lifetime_seconds
 
     async def mx(self, domain: str) -> tuple[MxRecord, ...]:
@@ -49,6 +51,10 @@ class Resolver:
     async def addresses(self, host: str, family: str) -> tuple[str, ...]:
         """The addresses of family "A" or "AAAA", empty when there are none. Raises the two errors above."""
         return tuple(rdata.address for rdata in await self._ask(host, family))
+
+    async def txt(self, name: str) -> tuple[str, ...]:
+        """The TXT records, each of its strings joined, empty when there are none. Raises the two errors above."""
+        return tuple(b"".join(rdata.strings).decode("utf-8", "replace") for rdata in await self._ask(name, "TXT"))
 
     async def _ask(self, name: str, rdtype: str) -> list[Any]:
         try:

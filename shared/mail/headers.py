@@ -9,10 +9,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from shared.mail.words import decode_words
+from shared.mail.words import clean, decode_words
 
 # A name and its colon (RFC 5322 §2.2); the obsolete white space before the colon is allowed (§4.5).
 _FIELD_START = re.compile(rb"([!-9;-~]+)[ \t]*:")
+#: RFC 5322 §2.1.1.
+_FOLD_AT = 78
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
 
 
@@ -89,6 +91,17 @@ def scan(raw: bytes, bounds: Bounds = INCOMING) -> Header | Unreadable:
         fields.append(Field(name, raw[start:end]))
         position = end
     return Header(tuple(fields), _body_at(raw, position))
+
+
+def folded(name: str, value: str) -> bytes:
+    """One field, folded at its spaces. Control characters in `value` are gone, so it cannot end the field."""
+    lines = [f"{name}:"]
+    for word in clean(value).split():
+        if len(lines[-1]) + 1 + len(word) <= _FOLD_AT:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(f" {word}")
+    return "\r\n".join([*lines, ""]).encode("ascii", "replace")
 
 
 def _field_spans(raw: bytes, max_field_bytes: int) -> Iterator[tuple[str, int, int]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 #: RFC 5321 §4.5.3.1.6: 1000 octets with the CR LF.
 MAX_LINE_OCTETS = 998
+#: What ends the content (RFC 5321 §4.1.1.4).
+LONE_DOT = b".\r\n"
 
 
 def with_crlf(content: bytes) -> bytes:
@@ -21,12 +23,19 @@ def dot_stuff(content: bytes) -> bytes:
     What comes out holds that sequence once, at its end, whatever `content` holds: a bare CR or LF, which some servers
     take for a line end and so can be made to see a second message, is made a CR LF first.
     """
-    content = with_crlf(content)
-    if content and not content.endswith(b"\r\n"):
-        content += b"\r\n"
-    if content.startswith(b"."):
-        content = b"." + content
-    return content.replace(b"\r\n.", b"\r\n..") + b".\r\n"
+    return double_dots(ended(with_crlf(content))) + LONE_DOT
+
+
+def ended(content: bytes) -> bytes:
+    """`content` with its last line ended; the same object when it is, or is empty."""
+    return content if not content or content.endswith(b"\r\n") else content + b"\r\n"
+
+
+def double_dots(lines: bytes) -> bytes:
+    """Whole lines with the dots doubled that begin them; the same object when none does."""
+    if lines.startswith(b"."):
+        lines = b"." + lines
+    return lines.replace(b"\r\n.", b"\r\n..") if b"\r\n." in lines else lines
 
 
 def has_line_longer_than(octets: int, content: bytes) -> bool:

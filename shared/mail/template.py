@@ -7,9 +7,9 @@ from datetime import datetime
 from email.utils import format_datetime
 from urllib.parse import quote
 
-from shared.mail.headers import STORED, Unreadable, scan
-from shared.mail.lines import with_crlf
-from shared.mail.words import clean, encode_phrase
+from shared.mail.headers import STORED, Unreadable, folded, scan
+from shared.mail.lines import ended, with_crlf
+from shared.mail.words import encode_phrase
 
 #: Fields that a post loses on its way to the members.
 REMOVED_FIELDS = frozenset(
@@ -42,9 +42,6 @@ REMOVED_FIELDS = frozenset(
         "x-confirm-reading-to",
     }
 )
-
-#: RFC 5322 §2.1.1.
-_FOLD_AT = 78
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +85,11 @@ def compile_post(raw: bytes, list_headers: ListHeaders, *, message_id: str, rece
         raise UnreadablePost(header.because)
     kept = [field for field in header.fields if field.name not in REMOVED_FIELDS]
     names = {field.name for field in kept}
-    lines = [_ended(field.raw) for field in kept]
+    lines = [ended(field.raw) for field in kept]
     if "message-id" not in names:
-        lines.append(_line("Message-ID", message_id))
+        lines.append(folded("Message-ID", message_id))
     if "date" not in names:
-        lines.append(_line("Date", format_datetime(received_at)))
+        lines.append(folded("Date", format_datetime(received_at)))
     lines += _list_lines(list_headers)
     return b"".join([*lines, b"\r\n", raw[header.body_at :]])
 
@@ -102,32 +99,17 @@ def _list_lines(list_headers: ListHeaders) -> list[bytes]:
     name = encode_phrase(list_headers.display_name)
     post = "NO" if list_headers.is_announcement else f"<mailto:{_mailto(list_headers, '')}>"
     return [
-        _line("List-Id", f"{name} <{list_headers.list_id}>" if name else f"<{list_headers.list_id}>"),
-        _line("List-Post", post),
-        _line("List-Help", f"<mailto:{_mailto(list_headers, '-request')}?subject=help>"),
-        _line("List-Subscribe", f"<mailto:{_mailto(list_headers, '-join')}>"),
-        _line("List-Unsubscribe", f"<mailto:{_mailto(list_headers, '-leave')}>"),
-        _line("List-Owner", f"<mailto:{_mailto(list_headers, '-owner')}>"),
-        _line("Precedence", "list"),
+        folded("List-Id", f"{name} <{list_headers.list_id}>" if name else f"<{list_headers.list_id}>"),
+        folded("List-Post", post),
+        folded("List-Help", f"<mailto:{_mailto(list_headers, '-request')}?subject=help>"),
+        folded("List-Subscribe", f"<mailto:{_mailto(list_headers, '-join')}>"),
+        folded("List-Unsubscribe", f"<mailto:{_mailto(list_headers, '-leave')}>"),
+        folded("List-Owner", f"<mailto:{_mailto(list_headers, '-owner')}>"),
+        folded("Precedence", "list"),
         # Kept by lists that pass the post on: the way a post that comes back is known.
-        _line("X-Loop", list_headers.address),
+        folded("X-Loop", list_headers.address),
     ]
 
 
 def _mailto(list_headers: ListHeaders, suffix: str) -> str:
     return f"{quote(list_headers.name + suffix, safe='')}@{quote(list_headers.domain, safe='')}"
-
-
-def _line(name: str, value: str) -> bytes:
-    """One field, folded at its spaces. Control characters in `value` are gone, so it cannot end the field."""
-    lines = [f"{name}:"]
-    for word in clean(value).split():
-        if len(lines[-1]) + 1 + len(word) <= _FOLD_AT:
-            lines[-1] += f" {word}"
-        else:
-            lines.append(f" {word}")
-    return "\r\n".join([*lines, ""]).encode("ascii", "replace")
-
-
-def _ended(raw: bytes) -> bytes:
-    return raw if raw.endswith(b"\r\n") else raw + b"\r\n"

@@ -21,6 +21,8 @@ _CHARACTER_SET = re.compile(
 )
 # "=?utf-8?b?" and "?=" leave 63 of the 75 characters (RFC 2047 §2): 15 groups of three octets.
 _OCTETS_A_WORD = 45
+#: What cannot be folded must fit into a line.
+_LONGEST_PLAIN_WORD = 200
 
 
 def clean(text: str) -> str:
@@ -51,6 +53,17 @@ def encode_phrase(text: str) -> str:
             return text
         if len(text) <= 200 and "=?" not in text:
             return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return _encoded(text)
+
+
+def encode_text(text: str) -> str:
+    """`text` as the value of a field without structure (RFC 2047 §5 (1)): ASCII, to be folded at its spaces."""
+    text = clean(text)
+    is_plain = text.isascii() and "=?" not in text and "  " not in text
+    return text if is_plain and max(map(len, text.split()), default=0) <= _LONGEST_PLAIN_WORD else _encoded(text)
+
+
+def _encoded(text: str) -> str:
     return " ".join(f"=?utf-8?b?{base64.b64encode(octets).decode('ascii')}?=" for octets in _slices(text))
 
 
@@ -68,7 +81,7 @@ def _slices(text: str) -> list[bytes]:
 
 def _decoded(word: re.Match[str]) -> str:
     charset, encoding, payload = word.groups()
-    codec = _codec(charset)
+    codec = codec_of(charset)
     if codec is None:
         return word.group()
     try:
@@ -82,7 +95,7 @@ def _decoded(word: re.Match[str]) -> str:
         return word.group()
 
 
-def _codec(charset: str) -> str | None:
+def codec_of(charset: str) -> str | None:
     """Python's name for a character set, `None` for one that is not known here."""
     if not _CHARACTER_SET.fullmatch(charset.lower().replace("_", "-")):
         return None

@@ -55,8 +55,29 @@ class SecretSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, env_ignore_empty=True, frozen=True)
 
-    #: The key of all message authentication codes, at least 16 characters, the same on all nodes.
+    #: The key of all message authentication codes and of what is sealed in the database, at least 16 characters, the
+    #: same on all nodes.
     secret: str = Field(min_length=16)
+
+
+class ResolverSettings(BaseSettings):
+    """What a service needs that asks the DNS."""
+
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, env_ignore_empty=True, frozen=True)
+
+    #: `address:port` of the DNS server to ask; without it, the system's.
+    dns_resolver: str | None = Field(default=None, pattern=r"^\S+:\d{1,5}$")
+
+    @property
+    def nameserver(self) -> tuple[str, int] | None:
+        """The address and port that are set."""
+        return host_and_port(self.dns_resolver) if self.dns_resolver else None
+
+
+def host_and_port(text: str) -> tuple[str, int]:
+    """The two halves of `host:port`; an IPv6 address may stand in brackets."""
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), int(port)
 
 
 def load(settings: type[S]) -> S:
@@ -71,12 +92,6 @@ def load(settings: type[S]) -> S:
                 what = f"{_PREFIX}{str(problem['loc'][0]).upper()} {is_wrong}{what}"
             sys.stderr.write(f"{what}.\n")
         raise SystemExit(2) from None
-
-
-def host_and_port(text: str) -> tuple[str, int]:
-    """The two halves of `host:port`; an IPv6 address may stand in brackets."""
-    host, _, port = text.rpartition(":")
-    return host.strip("[]"), int(port)
 
 
 def host_name() -> str:

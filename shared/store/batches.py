@@ -7,7 +7,6 @@ deadlocks, and what is read afterwards is what the others left (READ COMMITTED).
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -15,10 +14,7 @@ from sqlalchemy import BigInteger, Column, Float, Index, text
 from sqlmodel import Field, SQLModel
 
 from shared.contracts.topology import Lane
-from shared.core.delivery import DeliveryState
 from shared.core.node import BatchState
-from shared.core.retry import SCHEDULE_SECONDS
-from shared.store import endings
 from shared.store.columns import enum_type, identity_field, moment_field
 from shared.store.engine import RawConnection
 
@@ -76,49 +72,6 @@ class Batch(SQLModel, table=True):
     start_interval_seconds: float | None = Field(default=None, sa_column=Column(Float))
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
-    """One recipient of a claimed batch, with the name of the attempt that is to be made."""
-
-    delivery_id: int
-    round: int
-    attempt: int
-    address: str
-
-
-@dataclass(frozen=True, slots=True)
-class BatchLimit:
-    """What a limited batch has to keep to, beside its one connection."""
-
-    #: The pattern that all its recipients are under, '' for none.
-    domain_limit: str = ""
-    #: From the answer of the database until the first moment; `None` without a rate.
-    starts_in_seconds: float | None = None
-    interval_seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimedBatch:
-    """A batch in one node's hands."""
-
-    id: int
-    claim: UUID
-    mailing_id: int
-    mailing_created_at: datetime
-    lane: Lane
-    recipients: tuple[Recipient, ...]
-    #: Recipients that went back because the node may not start them soon.
-    handed_back: int
-    #: The list's waits between attempts, in seconds.
-    retry_schedule_seconds: tuple[float, ...] = SCHEDULE_SECONDS
-    #: `None` for a batch that is under no limit.
-    limit: BatchLimit | None = None
-
-    @property
-    def domain_limit(self) -> str:
-        return self.limit.domain_limit if self.limit else ""
-
-
 async def lock(connection: RawConnection, batch_ids: Sequence[int]) -> Mapping[int, UUID | None]:
     """Lock the rows in id order; the claim on each batch that is claimed now."""
     rows = await connection.fetch(
@@ -146,94 +99,6 @@ async def lock_members(
 
 
 _BATCHES_OF = "SELECT delivery_id, batch_id FROM outstanding WHERE delivery_id = ANY($1)"
-
-
-async def claim(
-    connection: RawConnection, batch_id: int, *, lease: UUID, node_name: str, token: UUID, at_most: int
-) -> ClaimedBatch | None:
-    """Take a released batch, keeping `at_most` recipients and handing the rest back; `None` when it is not to be had.
-
-    Repeating it with the same token after a lost answer gives the same batch.
-    """
-    async with connection.transaction():
-        live = await connection.fetchval(
-            "SELECT 1 FROM nodes WHERE incarnation = $1 AND state = 'live' FOR SHARE", lease
-        )
-        if live is None:
-            return None
-        batch = await connection.fetchrow(
-            """
-            UPDATE batches SET state = 'claimed', holder = $2, node_name = $3, claim = $4, claimed_at = now(),
-                               publish_due_at = NULL
-            WHERE id = $1 AND (state = 'released' OR (state = 'claimed' AND claim = $4))
-            RETURNING mailing_id, mailing_created_at, lane, open, is_limited, domain_limit, start_interval_seconds,
-                      extract(epoch FROM starts_at - clock_timestamp())::float AS starts_in_seconds, (
-                SELECT l.retry_schedule_seconds FROM mailings m JOIN mailing_lists l ON l.id = m.list_id
-                WHERE m.id = batches.mailing_id) AS retry_schedule_seconds
-            """,
-            batch_id,
-            lease,
-            node_name,
-            token,
-        )
-        if batch is None:
-            return None
-        handed_back = max(0, batch["open"] - at_most)
-        if handed_back:
-            await connection.execute(
-                """
-                WITH rest AS (
-                    UPDATE outstanding SET batch_id = NULL
-                    WHERE delivery_id IN (SELECT delivery_id FROM outstanding WHERE batch_id = $1
-                                          ORDER BY delivery_id OFFSET $2)
-                    RETURNING 1
-                ), moved AS (SELECT count(*) AS n FROM rest)
-                UPDATE batches SET open = open - n, unstarted = unstarted - n FROM moved WHERE id = $1
-                """,
-                batch_id,
-                at_most,
-            )
-        members = await connection.fetch(
-            """
-            SELECT delivery_id, round, attempt, is_cancelled, d.recipient, d.is_suppressed
-            FROM outstanding CROSS JOIN LATERAL (
-                -- Not joined: that may be planned to walk through all deliveries, 5 ms instead of 0.1.
-                SELECT d.recipient, (
-                    SELECT true FROM suppressions s
-                    WHERE s.email_key = d.recipient_key AND (s.ends_at IS NULL OR s.ends_at > now())
-                ) IS TRUE AS is_suppressed
-                FROM deliveries d WHERE d.id = delivery_id AND d.mailing_created_at = $2 LIMIT 1
-            ) d
-            WHERE batch_id = $1 ORDER BY delivery_id
-            """,
-            batch_id,
-            batch["mailing_created_at"],
-        )
-        # What changed since it was released. A delivery that was delivered after all is the holder's to find out.
-        ending = {
-            row["delivery_id"]: DeliveryState.SUPPRESSED if row["is_suppressed"] else DeliveryState.CANCELLED
-            for row in members
-            if row["is_suppressed"] or row["is_cancelled"]
-        }
-        if ending:
-            await endings.end_in_batch(connection, batch_id, ending)
-        return ClaimedBatch(
-            id=batch_id,
-            claim=token,
-            mailing_id=batch["mailing_id"],
-            mailing_created_at=batch["mailing_created_at"],
-            lane=Lane(batch["lane"]),
-            recipients=tuple(
-                Recipient(row["delivery_id"], row["round"], row["attempt"], row["recipient"])
-                for row in members
-                if row["delivery_id"] not in ending
-            ),
-            handed_back=handed_back,
-            retry_schedule_seconds=tuple(batch["retry_schedule_seconds"] or SCHEDULE_SECONDS),
-            limit=BatchLimit(batch["domain_limit"], batch["starts_in_seconds"], batch["start_interval_seconds"] or 0.0)
-            if batch["is_limited"]
-            else None,
-        )
 
 
 async def hand_back(

@@ -37,6 +37,10 @@ class MailingList(SQLModel, table=True):
     max_messages_per_hour: int | None = None
     #: The first moment of that rate that is not given out yet.
     next_start_at: datetime | None = moment_field(nullable=True)
+    #: Posts may hold merge fields; off, a post's body goes out unchanged.
+    personal: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    #: Each delivery has a return path of its own; off, a mailing has one, and transactions may have many recipients.
+    verp_enabled: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
     #: Waits between the attempts at a deferred delivery, and the age at which one is given up; `None` is as everywhere.
     retry_schedule_seconds: list[float] | None = Field(default=None, sa_column=Column(ARRAY(Float)))
     give_up_after_seconds: float | None = Field(default=None, sa_column=Column(Float))
@@ -65,6 +69,8 @@ async def add(
     posting_policy: PostingPolicy,
     lane: Lane = Lane.POSTS,
     max_messages_per_hour: int | None = None,
+    personal: bool = False,
+    verp_enabled: bool = True,
     retry_schedule_seconds: list[float] | None = None,
     give_up_after_seconds: float | None = None,
 ) -> MailingList | None:
@@ -77,6 +83,8 @@ async def add(
         "posting_policy": posting_policy,
         "lane": lane,
         "max_messages_per_hour": max_messages_per_hour,
+        "personal": personal,
+        "verp_enabled": verp_enabled,
         "retry_schedule_seconds": retry_schedule_seconds,
         "give_up_after_seconds": give_up_after_seconds,
     }

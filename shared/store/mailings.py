@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -12,7 +11,6 @@ from sqlmodel import Field, SQLModel, col, select
 
 from shared.contracts.topology import Lane
 from shared.core.mailing import MailingKind, MailingState
-from shared.core.membership import PostingPolicy
 from shared.core.retry import GIVE_UP_AFTER_SECONDS
 from shared.store.columns import enum_type, identity_field, moment_field
 from shared.store.engine import RawConnection, Session
@@ -50,6 +48,10 @@ class Mailing(SQLModel, table=True):
     #: The domain of the return paths.
     return_domain: str
     subject: str = Field(default="")
+    #: The list's settings when the mailing was made: whether merge fields count, whether each delivery has a return
+    #: path of its own.
+    personal: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    verp_enabled: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
     #: Deliveries made so far, and how many of them were suppressed from the start.
     recipients: int = Field(default=0)
     suppressed: int = Field(default=0)
@@ -71,21 +73,6 @@ class Mailing(SQLModel, table=True):
     #: The key of the partitions that hold its deliveries and attempts.
     created_at: datetime = moment_field(set_now=True)
     finished_at: datetime | None = moment_field(nullable=True)
-
-
-@dataclass(frozen=True, slots=True)
-class MailingContent:
-    """What a node needs to compile a mailing's message."""
-
-    content: bytes
-    kind: MailingKind
-    return_domain: str
-    list_name: str | None
-    list_domain: str | None
-    list_display_name: str
-    posting_policy: PostingPolicy | None
-    message_uuid: UUID
-    received_at: datetime
 
 
 async def page(session: Session, *, before_id: int | None = None, limit: int = 100) -> Sequence[Mailing]:
@@ -120,10 +107,13 @@ async def create(
     return await connection.fetchval(  # type: ignore[no-any-return]
         """
         INSERT INTO mailings (kind, lane, state, message_id, list_id, return_domain, subject, recipients, suppressed,
-                              expanded_to_member_id, expand_due_at, give_up_after_seconds, gives_up_at)
+                              expanded_to_member_id, expand_due_at, give_up_after_seconds, gives_up_at,
+                              personal, verp_enabled)
         SELECT $1, $2, 'expanding', $3, $4, $5, $6, 0, 0, 0, now() + make_interval(secs => $7),
-               age.seconds, now() + make_interval(secs => age.seconds)
-        FROM (SELECT coalesce((SELECT give_up_after_seconds FROM mailing_lists WHERE id = $4), $8) AS seconds) age
+               age.seconds, now() + make_interval(secs => age.seconds),
+               coalesce(list.personal, false), coalesce(list.verp_enabled, true)
+        FROM (SELECT 1) AS one LEFT JOIN mailing_lists list ON list.id = $4,
+             LATERAL (SELECT coalesce(list.give_up_after_seconds, $8) AS seconds) age
         ON CONFLICT (message_id, list_id) DO UPDATE SET subject = excluded.subject
         RETURNING id
         """,
@@ -182,30 +172,3 @@ WHERE m.state = 'running'
   -- Not NOT EXISTS: that may be planned as a walk through all that is outstanding, 79 ms instead of 0.1.
   AND (SELECT true FROM outstanding o WHERE o.mailing_id = m.id AND o.batch_id IS NULL LIMIT 1) IS NULL
   AND (SELECT true FROM batches b WHERE b.mailing_id = m.id AND b.state IN ('released', 'claimed') LIMIT 1) IS NULL"""
-
-
-async def content(connection: RawConnection, mailing_id: int) -> MailingContent | None:
-    """The message of a mailing and what its list adds to it."""
-    row = await connection.fetchrow(
-        """
-        SELECT messages.content, messages.id AS message_uuid, messages.received_at, mailings.kind,
-               mailings.return_domain, lists.name, lists.domain, lists.display_name, lists.posting_policy
-        FROM mailings JOIN messages ON messages.id = mailings.message_id
-        LEFT JOIN mailing_lists lists ON lists.id = mailings.list_id
-        WHERE mailings.id = $1
-        """,
-        mailing_id,
-    )
-    if row is None:
-        return None
-    return MailingContent(
-        content=row["content"],
-        kind=MailingKind(row["kind"]),
-        return_domain=row["return_domain"],
-        list_name=row["name"],
-        list_domain=row["domain"],
-        list_display_name=row["display_name"] or "",
-        posting_policy=PostingPolicy(row["posting_policy"]) if row["posting_policy"] else None,
-        message_uuid=row["message_uuid"],
-        received_at=row["received_at"],
-    )

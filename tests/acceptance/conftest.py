@@ -10,11 +10,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import pytest
 
 from deploy.local.cluster import PROJECT
+from deploy.local.live_cluster import LiveCluster
 from deploy.local.postgres import Postgres
 from deploy.local.rabbitmq import RabbitMQ
+from deploy.local.sink import Sink
 from tests.acceptance.kept_cluster import KeptCluster
-from tests.acceptance.live_cluster import LiveCluster
-from tests.acceptance.sink import Sink
 from tests.fakes.fresh import VirtualHosts, fresh_database
 
 #: Where the processes of the last run of each test left their logs.

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
-from tests.acceptance.live_cluster import LiveCluster
+from deploy.local.live_cluster import LiveCluster
 
 NODES = 4
 

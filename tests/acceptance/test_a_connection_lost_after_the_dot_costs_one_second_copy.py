@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.acceptance.live_cluster import LiveCluster, wait_until
+from deploy.local.live_cluster import LiveCluster, wait_until
 from tests.integration import stored
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pytest
 
 from deploy.local.cluster import Service
-from tests.acceptance.live_cluster import LiveCluster, wait_until
+from deploy.local.live_cluster import LiveCluster, wait_until
 
 MEMBERS = 3000
 FROZEN_SECONDS = 60

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 
-from tests.acceptance.live_cluster import LiveCluster, wait_until
+from deploy.local.live_cluster import LiveCluster, wait_until
 
 LEASE = "4"
 PER_MINUTE = 300

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from tests.acceptance.live_cluster import LiveCluster, wait_until
+from deploy.local.live_cluster import LiveCluster, wait_until
 
 MEMBERS = 1800
 RATE_PER_NODE = 90

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from deploy.local.catching_smtp import CaughtMessage
-from tests.acceptance.live_cluster import LiveCluster, wait_until
-from tests.acceptance.sink import node_of
+from deploy.local.live_cluster import LiveCluster, wait_until
+from deploy.local.sink import node_of
 
 POISON = "member-7@members.test"
 MEMBERS = 20

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from tests.acceptance.live_cluster import LiveCluster, wait_until
+from deploy.local.live_cluster import LiveCluster, wait_until
 
 #: In force within so long.
 SOON = 2.0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.acceptance.live_cluster import LiveCluster, wait_until
-from tests.fakes.dns_server import Records, dns_server_in_a_thread
+from deploy.local.dns_server import Records, dns_server_in_a_thread
+from deploy.local.live_cluster import LiveCluster, wait_until
 
 RECORDS: Records = {
     ("one.test", "MX"): ["10 mx.one.test."],

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
-from tests.acceptance.live_cluster import LiveCluster
-from tests.fakes.dns_server import Records, dns_server_in_a_thread
+from deploy.local.dns_server import Records, dns_server_in_a_thread
+from deploy.local.live_cluster import LiveCluster
 
 DOMAINS = [f"customer-{number}.test" for number in range(20)]
 RECORDS: Records = {

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import httpx
 
+from deploy.local.dns_server import Records, dns_server_in_a_thread
+from deploy.local.live_cluster import LiveCluster, wait_until
 from deploy.local.ports import LOOPBACK
-from tests.acceptance.live_cluster import LiveCluster, wait_until
-from tests.acceptance.sink import Sink
-from tests.fakes.dns_server import Records, dns_server_in_a_thread
+from deploy.local.sink import Sink
 
 MEMBERS = 40
 NODE = "outbound-1"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.acceptance.live_cluster import LiveCluster
+from deploy.local.live_cluster import LiveCluster
 
 MEMBERS = 1000
 

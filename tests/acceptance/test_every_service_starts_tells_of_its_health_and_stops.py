@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from deploy.local.cluster import PROJECT, Service
-from tests.acceptance.live_cluster import LiveCluster
+from deploy.local.live_cluster import LiveCluster
 
 SERVICES = ("ingress_smtp", "tracking_api", "scheduler", "outbound_sender", "admin_api")
 

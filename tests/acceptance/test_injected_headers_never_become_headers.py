@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.acceptance.live_cluster import AUTHOR, LiveCluster
+from deploy.local.live_cluster import AUTHOR, LiveCluster
 
 EVIL_SUBJECTS = (
     "=?utf-8?q?Hello=0ABcc:_evil@evil.test?=",

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.acceptance.live_cluster import AUTHOR, LiveCluster
+from deploy.local.live_cluster import AUTHOR, LiveCluster
 
 
 def _header(name: str) -> bytes:

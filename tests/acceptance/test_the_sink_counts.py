@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from deploy.local.ports import LOOPBACK
-from tests.acceptance.sink import Sink
+from deploy.local.sink import Sink
 
 
 def _connect(sink: Sink, node: str) -> smtplib.SMTP:

@@ -7,7 +7,7 @@ import time
 from bisect import bisect_left
 from collections import Counter
 
-from tests.acceptance.live_cluster import LiveCluster
+from deploy.local.live_cluster import LiveCluster
 
 LARGE = 20_000
 #: So that the nodes are busy all the while, however many recipients they put into a transaction.

@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from tests.acceptance.live_cluster import AUTHOR, OPERATOR, LiveCluster, wait_until
+from deploy.local.live_cluster import AUTHOR, OPERATOR, LiveCluster, wait_until
 
 
 def test_what_became_of_every_recipient_is_told_in_the_remotes_own_words(running_cluster: LiveCluster) -> None:

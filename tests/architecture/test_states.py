@@ -11,7 +11,7 @@ from shared.core.delivery import DeliveryState
 from shared.core.mailing import MailingState
 from shared.core.node import BatchState
 from shared.store import batches, counts, endings, expansion, mailings, release, rounds, stops
-from shared.store.batches import ClaimedBatch
+from shared.store.claims import ClaimedBatch
 from shared.store.engine import RawConnection
 from tests.integration import stored
 from tests.integration.stored import DEFERRED, DELIVERED, REFUSED, UNKNOWN

@@ -10,10 +10,17 @@ import httpx
 
 from services.admin_api.app import BASE, application
 from services.admin_api.auth import FIRST_TOKEN_NAME
+from services.admin_api.routes.dkim_keys import KeyRoom
 from shared.contracts.base import Payload
 from shared.store import tokens
 from shared.store.engine import Database
 
+
+async def _no_records(_name: str) -> tuple[str, ...]:
+    return ()
+
+
+KEY_ROOM = KeyRoom(b"sixteen octets or more", _no_records)
 TOKEN = "a-token-of-the-tests"
 
 _numbers = itertools.count(1)
@@ -47,7 +54,7 @@ class AdminClient(httpx.AsyncClient):
 
 
 @asynccontextmanager
-async def admin_client(database_url: str) -> AsyncIterator[AdminClient]:
+async def admin_client(database_url: str, key_room: KeyRoom = KEY_ROOM) -> AsyncIterator[AdminClient]:
     """A client of an API on this database."""
     database = Database(database_url, name="test admin")
     announced: list[Payload] = []
@@ -61,7 +68,7 @@ async def admin_client(database_url: str) -> AsyncIterator[AdminClient]:
         published.append((queue, payload))
         return True
 
-    transport = httpx.ASGITransport(application(database, announce, publish), raise_app_exceptions=False)
+    transport = httpx.ASGITransport(application(database, announce, publish, key_room), raise_app_exceptions=False)
     headers = {"Authorization": f"Bearer {TOKEN}"}
     try:
         async with AdminClient(transport=transport, base_url=f"http://api{BASE}", headers=headers) as client:

@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 
 from shared.contracts.topology import Lane
-from shared.store import batches, release
+from shared.store import claims, release
 from shared.store.engine import RawConnection
 from tests.integration import stored
 
@@ -72,7 +72,7 @@ async def released(connection: RawConnection) -> int:
     return int(await connection.fetchval("SELECT min(id) FROM batches WHERE state = 'released' AND open = 100"))
 
 
-async def claimed(connection: RawConnection) -> batches.ClaimedBatch:
+async def claimed(connection: RawConnection) -> claims.ClaimedBatch:
     found = await stored.claim(connection, await released(connection), await stored.new_lease(connection))
     assert found is not None
     return found

@@ -16,8 +16,8 @@ from shared.core.mailing import MailingKind, TargetKind
 from shared.core.membership import DeliveryMode, MemberRole, MemberStatus
 from shared.core.node import NodeKind
 from shared.core.smtp_reply import Reply
-from shared.store import batches, expansion, mailings, members, messages, nodes, outcomes, release
-from shared.store.batches import ClaimedBatch, Recipient
+from shared.store import batches, claims, expansion, mailings, members, messages, nodes, outcomes, release
+from shared.store.claims import ClaimedBatch, Recipient
 from shared.store.engine import RawConnection
 from shared.store.members import NewMember
 from shared.store.messages import NewMessage, NewTarget
@@ -45,7 +45,7 @@ async def connected(url: str) -> AsyncIterator[RawConnection]:
 _TABLES = (
     *("attempts", "batches", "deliveries", "outstanding", "mailings", "message_targets", "messages"),
     *("post_fingerprints", "members", "mailing_lists", "nodes", "node_settings", "suppressions"),
-    *("count_changes", "parked", "domain_limits", "destinations", "destination_tallies"),
+    *("count_changes", "dkim_keys", "parked", "domain_limits", "destinations", "destination_tallies"),
 )
 
 
@@ -93,16 +93,13 @@ def new_message(*targets: NewTarget, fingerprint: bytes | None = None, message_i
     )
 
 
-async def new_mailing(
-    connection: RawConnection,
-    size: int,
-    *,
-    expand: bool = True,
-    lane: Lane = Lane.POSTS,
-    list_id: int | None = None,
-) -> int:
-    """A mailing, expanded, to a new list with `size` members, or to the one that is given."""
-    list_id = list_id or await new_list(connection, size)
+async def new_mailing(connection: RawConnection, size: int, *, expand: bool = True, lane: Lane = Lane.POSTS) -> int:
+    """A mailing, expanded, to a new list with `size` members."""
+    return await mailing_to(connection, await new_list(connection, size), expand=expand, lane=lane)
+
+
+async def mailing_to(connection: RawConnection, list_id: int, *, expand: bool = True, lane: Lane = Lane.POSTS) -> int:
+    """A mailing, expanded, to the members of a list."""
     message = new_message(NewTarget("list@lists.example.org", TargetKind.LIST, list_id))
     await messages.store(connection, message)
     async with connection.transaction():
@@ -159,7 +156,7 @@ async def new_lease(connection: RawConnection, name: str | None = None) -> Lease
 async def claim(
     connection: RawConnection, batch_id: int, lease: Lease, *, at_most: int = 1000, token: UUID | None = None
 ) -> ClaimedBatch | None:
-    return await batches.claim(
+    return await claims.claim(
         connection, batch_id, lease=lease.incarnation, node_name=lease.name, token=token or uuid4(), at_most=at_most
     )
 

@@ -62,6 +62,19 @@ async def test_a_list_is_changed_where_the_request_says_so(api: AdminClient) -> 
     assert (await api.patch(f"/lists/{address}", json={"name": "other"})).status_code == 422
 
 
+async def test_a_list_is_personal_and_without_verp_only_when_that_is_said(api: AdminClient) -> None:
+    address = await api.new_list()
+    made = (await api.get(f"/lists/{address}")).json()
+    assert (made["personal"], made["verp_enabled"]) == (False, True)
+    changed = await api.patch(f"/lists/{address}", json={"personal": True, "verp_enabled": False})
+    assert (changed.json()["personal"], changed.json()["verp_enabled"]) == (True, False)
+    assert (await api.get(f"/lists/{address}")).json() == changed.json()
+    assert (await api.patch(f"/lists/{address}", json={"personal": None})).status_code == 422
+    new = {"name": "personal", "domain": "example.org", "personal": True, "verp_enabled": False}
+    other = (await api.post("/lists", json=new)).json()
+    assert (other["personal"], other["verp_enabled"]) == (True, False)
+
+
 async def test_lists_come_a_page_at_a_time_each_once(api: AdminClient) -> None:
     made = {await api.new_list() for _ in range(5)}
     seen: list[str] = []

@@ -11,7 +11,7 @@ from shared.core.delivery import Outcome, OutcomeKind
 from shared.core.mailing import MailingKind, TargetKind, TargetState
 from shared.core.node import NodeKind
 from shared.core.smtp_reply import Reply
-from shared.store import batches, expansion, mailings, messages, nodes, release
+from shared.store import claims, expansion, mailings, messages, nodes, release
 from shared.store.messages import NewMessage, NewTarget
 from shared.store.outcomes import Report, record_outcomes
 from tests.fakes.admin_client import AdminClient, admin_client, let_in
@@ -79,7 +79,7 @@ async def _send(api: AdminClient, mailing_id: int, outcomes: dict[str, Outcome])
             connection, Lane.POSTS, mailing_id, recipients=100, batch_size=100, publish_after_seconds=60
         )
         token = uuid4()
-        batch = await batches.claim(
+        batch = await claims.claim(
             connection, batch_id, lease=lease.incarnation, node_name=lease.name, token=token, at_most=100
         )
         assert batch is not None

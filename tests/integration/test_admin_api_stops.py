@@ -12,7 +12,7 @@ from shared.contracts.commands import ExpandMailing
 from shared.contracts.events import AddressSuppressed, DeliveriesCancelled, MailingChanged
 from shared.contracts.topology import encode
 from shared.store import deliveries, mailings, parked
-from shared.store.batches import ClaimedBatch
+from shared.store.claims import ClaimedBatch
 from shared.store.engine import RawConnection
 from tests.fakes.admin_client import AdminClient, admin_client, let_in
 from tests.integration import stored

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from uuid import uuid4
 
-from shared.store import batches
+from shared.store import batches, members
 from shared.store.engine import RawConnection
 from tests.integration import stored
 
@@ -26,6 +26,31 @@ async def test_a_claim_gives_every_recipient_with_the_name_of_its_attempt(connec
     ]
     assert {(recipient.round, recipient.attempt) for recipient in claimed.recipients} == {(1, 1)}
     assert claimed.handed_back == 0
+
+
+async def test_a_claim_of_a_personal_mailing_brings_what_it_says_to_each_member(connection: RawConnection) -> None:
+    lease, list_id = await stored.new_lease(connection), await stored.new_list(connection, 0)
+    ann = stored.new_member(1, display_name="Ann", fields_json='{"city": "Köln"}')
+    await members.import_rows(connection, list_id, [ann, stored.new_member(2), stored.new_member(3)])
+    await connection.execute("UPDATE mailing_lists SET personal = true WHERE id = $1", list_id)
+    mailing_id = await stored.mailing_to(connection, list_id)
+    await connection.execute("DELETE FROM members WHERE list_id = $1 AND email_key = 'member-3@example.com'", list_id)
+    # What is changed afterwards counts from the next post on.
+    await connection.execute("UPDATE mailing_lists SET personal = false WHERE id = $1", list_id)
+    (batch_id,) = await stored.release_all(connection, mailing_id)
+    claimed = await stored.claim(connection, batch_id, lease)
+    assert claimed is not None
+    about = [(recipient.display_name, recipient.fields_json) for recipient in claimed.recipients]
+    assert about == [("Ann", '{"city": "Köln"}'), ("", "{}"), ("", "{}")]
+
+
+async def test_a_claim_of_any_other_mailing_brings_addresses_only(connection: RawConnection) -> None:
+    lease, list_id = await stored.new_lease(connection), await stored.new_list(connection, 0)
+    await members.import_rows(connection, list_id, [stored.new_member(1, display_name="Ann", fields_json='{"a": 1}')])
+    (batch_id,) = await stored.release_all(connection, await stored.mailing_to(connection, list_id))
+    claimed = await stored.claim(connection, batch_id, lease)
+    assert claimed is not None
+    assert [(r.display_name, r.fields_json) for r in claimed.recipients] == [("", "{}")]
 
 
 async def test_a_claim_repeated_after_a_lost_answer_gives_the_same_batch(connection: RawConnection) -> None:

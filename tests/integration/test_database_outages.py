@@ -17,7 +17,7 @@ from services.outbound_sender.outcomes import Recorder
 from shared.core.node import NodeKind
 from shared.runtime.lease import LeaseKeeper
 from shared.store import nodes
-from shared.store.batches import Recipient
+from shared.store.claims import Recipient
 from shared.store.engine import Database, StoreUnavailable
 from shared.store.nodes import Configuration, Vitals
 from tests.fakes.waiting import until

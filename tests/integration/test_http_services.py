@@ -75,6 +75,7 @@ async def test_a_hundred_thousand_rows_come_in_and_out_in_time_and_in_little_mem
         "ADMIN_PORT": str(port),
         "HEALTH_PORT": str(health_port),
         "ADMIN_TOKEN": TOKEN,
+        "SECRET": "sixteen octets or more",
     }
     with _service("admin_api", tmp_path / "log", settings) as process:
         base = f"http://127.0.0.1:{port}/api/v1"
@@ -107,8 +108,8 @@ async def test_a_missing_setting_is_named_in_one_sentence(tmp_path: Path) -> Non
     with _service("admin_api", tmp_path / "log", {"AMQP_URL": "amqp://x@127.0.0.1/", "ADMIN_TOKEN": "short"}) as child:
         assert await asyncio.to_thread(child.wait, 30) not in (0, None)
     lines = (tmp_path / "log").read_text().splitlines()
-    assert len(lines) == 2
-    assert "LISTFLEET_DATABASE_URL is not set." in lines
+    assert len(lines) == 3
+    assert {"LISTFLEET_DATABASE_URL is not set.", "LISTFLEET_SECRET is not set."} < set(lines)
     assert any(line.startswith("LISTFLEET_ADMIN_TOKEN is wrong") for line in lines)
 
 

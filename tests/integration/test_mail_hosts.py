@@ -7,10 +7,10 @@ from random import Random
 
 import pytest
 
+from deploy.local.dns_server import DnsServer, Records, dns_server
 from shared.core.address import Address
 from shared.dns.mx import FAILED_SECONDS, MailHost, MxLookup, NoMailHost
 from shared.dns.resolver import NoSuchDomainError, Resolver
-from tests.fakes.dns_server import DnsServer, Records, dns_server
 
 PUBLIC, PUBLIC_TOO, PUBLIC_IPV6 = "8.8.8.8", "9.9.9.9", "2001:4860:4860::8888"
 

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from deploy.local.dns_server import dns_server
 from services.outbound_sender.bandwidth import Bandwidth
 from services.outbound_sender.connection import Connection
 from services.outbound_sender.dead_hosts import DeadHosts
@@ -22,7 +23,6 @@ from services.outbound_sender.transport import Encryption, Terms, connect, oppor
 from shared.core.delivery import Outcome, OutcomeKind
 from shared.dns.mx import MailHost, MxLookup, NoMailHost
 from shared.dns.resolver import Resolver
-from tests.fakes.dns_server import dns_server
 from tests.fakes.scripted_peer import EXTENSIONS, Dialogue, ScriptedPeer, scripted_peer
 from tests.integration.test_pipelined_transactions import BIG
 from tests.integration.transactions import CONTENT, SHORT, on_loop, send, target_at

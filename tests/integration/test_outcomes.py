@@ -9,7 +9,7 @@ import pytest
 from shared.core.delivery import Outcome, OutcomeKind
 from shared.core.smtp_reply import Reply
 from shared.store import batches, mailings
-from shared.store.batches import ClaimedBatch
+from shared.store.claims import ClaimedBatch
 from shared.store.engine import RawConnection
 from tests.integration import stored
 from tests.integration.stored import DEFERRED, DELIVERED, REFUSED, UNKNOWN, record, report

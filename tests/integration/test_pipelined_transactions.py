@@ -248,6 +248,28 @@ async def test_8bit_and_utf8_are_announced_where_they_are_offered() -> None:
         assert rcpt == "RCPT TO:<mïra@peer.test>".encode()
 
 
+async def test_a_header_in_utf8_asks_for_smtputf8_where_it_is_offered_and_goes_as_it_is_elsewhere() -> None:
+    for offered, parameters in (
+        (("8BITMIME", "SMTPUTF8"), b" BODY=8BITMIME SMTPUTF8"),
+        (("8BITMIME",), b" BODY=8BITMIME"),
+        (("PIPELINING",), b""),
+    ):
+
+        async def script(peer: Dialogue, extensions: tuple[str, ...] = offered) -> None:
+            await peer.greet(*extensions)
+            await peer.take_envelope()
+            await peer.take_content()
+            await peer.say(b"250 queued\r\n")
+            await peer.until_closed()
+
+        async with scripted_peer(script) as peer:
+            connection = await connected(peer.port)
+            outcome = await send(connection, has_8bit=True, has_utf8_header=True)
+            assert outcome.kind is OutcomeKind.DELIVERED
+            assert peer.dialogues[0].commands[1] == b"MAIL FROM:<b+abc@list.test>" + parameters
+            await connection.quit()
+
+
 async def test_an_address_beyond_ascii_is_refused_where_smtputf8_is_not_offered() -> None:
     async def script(peer: Dialogue) -> None:
         await peer.greet("PIPELINING")

@@ -128,6 +128,7 @@ async def send_to_three(
         [f"{name}@peer.test" for name in "abc"],
         [CONTENT],
         has_8bit=False,
+        has_utf8_header=False,
         needs_smtputf8=False,
         may_start_content=may_start_content,
     )
@@ -162,6 +163,7 @@ async def test_after_452_no_more_recipients_are_named_than_were_taken() -> None:
             ["a@peer.test", "b@peer.test", "c@peer.test"],
             [CONTENT],
             has_8bit=False,
+            has_utf8_header=False,
             needs_smtputf8=False,
             may_start_content=lambda: True,
         )
@@ -185,6 +187,7 @@ async def test_a_hundred_recipients_go_in_one_write_and_come_back_in_order() -> 
             [f"m{number}@peer.test" for number in range(100)],
             [CONTENT],
             has_8bit=False,
+            has_utf8_header=False,
             needs_smtputf8=False,
             may_start_content=lambda: True,
         )
@@ -200,6 +203,7 @@ async def test_an_address_that_could_end_its_command_is_refused_alone() -> None:
             ["a@peer.test", "b@peer.test>\r\nRCPT TO:<evil@peer.test", "c@peer.test"],
             [CONTENT],
             has_8bit=False,
+            has_utf8_header=False,
             needs_smtputf8=False,
             may_start_content=lambda: True,
         )
@@ -243,6 +247,7 @@ async def test_no_mix_of_replies_leaves_a_recipient_without_an_answer_or_makes_u
                 ["a@peer.test", "b@peer.test", "c@peer.test"],
                 [CONTENT],
                 has_8bit=False,
+                has_utf8_header=False,
                 needs_smtputf8=False,
                 may_start_content=lambda: True,
             )

@@ -117,7 +117,7 @@ async def test_nodes_stop_ahead_of_the_last_moment(connection: RawConnection, st
 async def test_a_list_says_when_its_mailings_are_given_up(connection: RawConnection) -> None:
     list_id = await stored.new_list(connection, 1)
     await connection.execute("UPDATE mailing_lists SET give_up_after_seconds = 60 WHERE id = $1", list_id)
-    mailing_id = await stored.new_mailing(connection, 1, list_id=list_id)
+    mailing_id = await stored.mailing_to(connection, list_id)
     row = await connection.fetchrow(
         "SELECT gives_up_at - created_at = interval '60 s' AS is_so FROM mailings WHERE id = $1", mailing_id
     )
@@ -127,7 +127,7 @@ async def test_a_list_says_when_its_mailings_are_given_up(connection: RawConnect
 async def test_a_claim_brings_the_lists_waits(connection: RawConnection) -> None:
     list_id = await stored.new_list(connection, 1)
     await connection.execute("UPDATE mailing_lists SET retry_schedule_seconds = '{1,2.5}' WHERE id = $1", list_id)
-    (batch_id,) = await stored.release_all(connection, await stored.new_mailing(connection, 1, list_id=list_id))
+    (batch_id,) = await stored.release_all(connection, await stored.mailing_to(connection, list_id))
     claimed = await stored.claim(connection, batch_id, await stored.new_lease(connection))
     assert claimed is not None
     assert claimed.retry_schedule_seconds == (1, 2.5)

@@ -10,7 +10,7 @@ import pytest
 
 from shared.core.node import LeftBecause
 from shared.store import batches, mailings, nodes
-from shared.store.batches import ClaimedBatch, Recipient
+from shared.store.claims import ClaimedBatch, Recipient
 from shared.store.engine import RawConnection
 from shared.store.outcomes import Report
 from tests.integration import stored

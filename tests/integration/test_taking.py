@@ -21,9 +21,10 @@ from shared.contracts.base import Payload
 from shared.contracts.commands import SendBatch
 from shared.contracts.topology import Lane
 from shared.core.domain_limit import DomainLimits
-from shared.store import mailings
+from shared.mail.dkim import SigningKey
+from shared.store import contents
+from shared.store.contents import MailingContent
 from shared.store.engine import Database, RawConnection
-from shared.store.mailings import MailingContent
 from shared.store.nodes import Lease
 from tests.fakes.waiting import until
 from tests.integration import stored
@@ -70,7 +71,7 @@ class Node:
         self.taker = Taker(
             database,
             self.publisher,
-            Renderer(self._load),
+            Renderer(self._load, self._keys, secret=b"sixteen octets or more"),
             self.backlog,
             self.stops,
             lease=lambda: self.lease,
@@ -87,9 +88,12 @@ class Node:
     async def _load(self, mailing_id: int) -> MailingContent:
         await self.may_load.wait()
         async with self.database.raw() as connection:
-            content = await mailings.content(connection, mailing_id)
+            content = await contents.load(connection, mailing_id)
         assert content is not None
         return content
+
+    async def _keys(self, _domain: str) -> tuple[SigningKey, ...]:
+        return ()
 
     async def take(self, batch_id: int, message: FakeMessage | None = None) -> FakeMessage:
         message = message or FakeMessage()

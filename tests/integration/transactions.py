@@ -40,6 +40,7 @@ async def send(
     return_path: str = "b+abc@list.test",
     recipient: str = "member@peer.test",
     has_8bit: bool = False,
+    has_utf8_header: bool = False,
     needs_smtputf8: bool = False,
     may_start_content: Callable[[], bool] = lambda: True,
 ) -> Outcome:
@@ -48,6 +49,7 @@ async def send(
         [recipient],
         content or (CONTENT,),
         has_8bit=has_8bit,
+        has_utf8_header=has_utf8_header,
         needs_smtputf8=needs_smtputf8,
         may_start_content=may_start_content,
     )

@@ -62,6 +62,8 @@ async def make_list(database: Store, new: NewList, response: Response) -> ListAn
             posting_policy=new.posting_policy,
             lane=new.lane,
             max_messages_per_hour=new.max_messages_per_hour,
+            personal=new.personal,
+            verp_enabled=new.verp_enabled,
             retry_schedule_seconds=new.retry_schedule_seconds,
             give_up_after_seconds=new.give_up_after_seconds,
         )

@@ -41,6 +41,14 @@ class NewList(Body):
     max_messages_per_hour: MessagesPerHour | None = None
     """Messages of the list that all nodes together start in any hour, spread evenly: 1 to 100,000,000; null or absent
     is unlimited."""
+    personal: bool = False
+    """Whether posts may hold merge fields: `{{first_name|friend}}` is the member's custom field of that name, or
+    `friend` where the member has none; `{{email}}` and `{{display_name}}` are known of each. They count in the subject,
+    in fields that begin with `X-`, and in plain and HTML text, which then goes out as UTF-8 in quoted-printable; within
+    a link, a value is `{{url:name}}`. Off, a post's body goes out unchanged to the byte."""
+    verp_enabled: bool = True
+    """Whether each delivery has a return path of its own, so that every bounce names its member for sure. Off, a
+    mailing whose copies are all the same has one return path, and many recipients may share a transaction."""
     retry_schedule_seconds: RetrySchedule | None = None
     """Waits between the attempts at a deferred delivery, in seconds: at most 50, each 1 to 2,592,000 (30 days). The
     last holds for all that follow. Null or absent: 5, 15 and 30 minutes, 1 and 2 hours, then every 4 hours."""
@@ -63,6 +71,10 @@ class ListChange(Body):
     max_messages_per_hour: MessagesPerHour | None = may_be_absent()
     """Messages of the list that all nodes together start in any hour, spread evenly: 1 to 100,000,000; null is
     unlimited. In force at once, also for what waits."""
+    personal: bool = may_be_absent()
+    """Whether posts may hold merge fields; from the next post on."""
+    verp_enabled: bool = may_be_absent()
+    """Whether each delivery has a return path of its own; from the next post on."""
     retry_schedule_seconds: RetrySchedule | None = may_be_absent()
     """Waits between the attempts at a deferred delivery, in seconds: at most 50, each 1 to 2,592,000 (30 days). The
     last holds for all that follow. In force for batches taken from then on. Null is as everywhere."""
@@ -90,6 +102,10 @@ class ListAnswer(Answer):
     """How urgent its mail is."""
     max_messages_per_hour: int | None
     """Messages of the list that all nodes together start in any hour; null is unlimited."""
+    personal: bool
+    """Whether posts may hold merge fields."""
+    verp_enabled: bool
+    """Whether each delivery has a return path of its own."""
     retry_schedule_seconds: list[float] | None
     """Waits between the attempts at a deferred delivery, in seconds; null is as everywhere."""
     give_up_after_seconds: float | None

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.core.address import Address
-from shared.core.verp import delivery_of, return_path_local
+from shared.core.verp import delivery_of, mailing_of, mailing_return_path_local, return_path_local
 
 SECRET = b"sixteen octets or more"
 _IDS = st.integers(min_value=1, max_value=2**63 - 1)
@@ -17,6 +17,15 @@ def test_a_return_path_names_its_delivery_in_any_case(delivery_id: int) -> None:
     assert delivery_of(local.upper(), SECRET) == delivery_id
     assert local == local.lower()
     assert len(local) == 42
+
+
+@given(_IDS)
+def test_a_mailings_return_path_names_the_mailing_and_no_delivery(mailing_id: int) -> None:
+    local = mailing_return_path_local(mailing_id, SECRET)
+    assert mailing_of(local.upper(), SECRET) == mailing_id
+    assert delivery_of(local, SECRET) is None
+    assert delivery_of("b" + local[1:], SECRET) is None
+    assert mailing_of(return_path_local(mailing_id, SECRET), SECRET) is None
 
 
 def test_a_return_path_is_an_address_and_its_own_key() -> None:

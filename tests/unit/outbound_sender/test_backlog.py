@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from services.outbound_sender.backlog import Backlog
+from services.outbound_sender.copies import WireContent
 from services.outbound_sender.held_batch import HeldBatch, Job
-from services.outbound_sender.rendering import WireContent
 from shared.contracts.topology import Lane
 from shared.core.address import Address
-from shared.store.batches import BatchLimit, ClaimedBatch, Recipient
+from shared.store.claims import BatchLimit, ClaimedBatch, Recipient
 
 
 def backlog() -> Backlog:
@@ -40,7 +40,7 @@ def held(
     ids = {recipient.delivery_id for recipient in batch.recipients}
     return HeldBatch(
         batch,
-        WireContent(b"\r\n.\r\n", has_8bit=False, return_domain="example.org"),
+        WireContent((b"\r\n.\r\n",), has_8bit=False, return_domain="example.org"),
         claimed_at_seconds=0,
         on_all_started=lambda: (acknowledged if acknowledged is not None else []).append(batch_id),
         unstarted=set(ids),

@@ -6,7 +6,7 @@ import pytest
 
 from services.outbound_sender.moments import Moments
 from shared.core.pacing import START_WITHIN_SECONDS
-from shared.store.batches import BatchLimit
+from shared.store.claims import BatchLimit
 
 
 class Clock:

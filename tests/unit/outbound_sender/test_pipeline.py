@@ -10,25 +10,25 @@ from typing import cast
 from uuid import UUID
 
 from services.outbound_sender.backlog import Backlog
+from services.outbound_sender.copies import WireContent
 from services.outbound_sender.held_batch import HeldBatch, Job
 from services.outbound_sender.kept_connection import Keeping
 from services.outbound_sender.limits import Limiter
 from services.outbound_sender.pipeline import Pipeline
-from services.outbound_sender.rendering import WireContent
 from services.outbound_sender.taking import Taker
 from shared.contracts.topology import Lane
 from shared.core.address import Address
 from shared.core.delivery import Outcome, OutcomeKind
 from shared.core.limits import NodeLimits
 from shared.core.smtp_reply import Reply
-from shared.store.batches import ClaimedBatch, Recipient
+from shared.store.claims import ClaimedBatch, Recipient
 from shared.store.outcomes import Report
 
 DELIVERED, DEFERRED, REFUSED, UNKNOWN = OutcomeKind
 EVERYBODY = Outcome(DELIVERED, "accepted", Reply(250, "ok"))
-SHARED = WireContent(b"x\r\n.\r\n", has_8bit=False, return_domain="list.test", shared_return_path="post@list.test")
-PERSONAL = WireContent(b"x\r\n.\r\n", has_8bit=False, return_domain="list.test")
-EIGHT_BIT = WireContent(b"\xe9\r\n.\r\n", has_8bit=True, return_domain="list.test")
+SHARED = WireContent((b"x\r\n.\r\n",), has_8bit=False, return_domain="list.test", shared_return_path="post@list.test")
+PERSONAL = WireContent((b"x\r\n.\r\n",), has_8bit=False, return_domain="list.test")
+EIGHT_BIT = WireContent((b"\xe9\r\n.\r\n",), has_8bit=True, return_domain="list.test")
 
 
 class FakeConnection:
@@ -50,6 +50,7 @@ class FakeConnection:
         content: Sequence[bytes],
         *,
         has_8bit: bool,  # noqa: ARG002 - shown with the transport
+        has_utf8_header: bool,  # noqa: ARG002
         needs_smtputf8: bool,  # noqa: ARG002
         may_start_content: Callable[[], bool],
     ) -> Sequence[Outcome | None]:
@@ -113,8 +114,8 @@ class Node:
         await self.may_commit.wait()
         self.reports.append(report)
 
-    async def seven_bit(self, mailing_id: int) -> WireContent | Outcome:
-        return WireContent(b"=E9 %d\r\n.\r\n" % mailing_id, has_8bit=False, return_domain="list.test")
+    async def seven_bit(self, mailing_id: int, _recipient: Recipient) -> WireContent | Outcome:
+        return WireContent((b"=E9 %d\r\n.\r\n" % mailing_id,), has_8bit=False, return_domain="list.test")
 
     def holds(self, job: Job) -> bool:  # noqa: ARG002 - nobody takes over
         return True
@@ -183,7 +184,7 @@ async def test_another_mailing_and_an_address_beyond_ascii_go_separately() -> No
     node = Node()
     async with node.running():
         one = node.add(SHARED, "a@x.test", "b@x.test", "mïra@x.test", "c@x.test")
-        other = node.add(WireContent(b"y\r\n.\r\n", False, "list.test", shared_return_path="p@l.test"), "d@x.test")
+        other = node.add(WireContent((b"y\r\n.\r\n",), False, "list.test", shared_return_path="p@l.test"), "d@x.test")
         await node.until_ended(one, other)
     assert node.transactions == [["a@x.test", "b@x.test"], ["mïra@x.test"], ["c@x.test"], ["d@x.test"]]
 
@@ -269,4 +270,4 @@ async def test_who_takes_seven_bits_gets_seven_bits() -> None:
     node = Node(takes_8bit=False)
     async with node.running():
         await node.until_ended(node.add(EIGHT_BIT, "a@x.test"), node.add(PERSONAL, "b@x.test"))
-    assert [content for _, _, content in node.connections[0].sent] == [b"=E9 77\r\n.\r\n", PERSONAL.content]
+    assert [content for _, _, content in node.connections[0].sent] == [b"=E9 77\r\n.\r\n", *PERSONAL.segments]

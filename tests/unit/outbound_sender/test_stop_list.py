@@ -9,12 +9,12 @@ from uuid import uuid4
 import pytest
 
 from services.outbound_sender import stop_list
+from services.outbound_sender.copies import WireContent
 from services.outbound_sender.held_batch import HeldBatch, Job
-from services.outbound_sender.rendering import WireContent
 from services.outbound_sender.stop_list import StopList
 from shared.contracts.topology import Lane
 from shared.core.address import Address
-from shared.store.batches import ClaimedBatch, Recipient
+from shared.store.claims import ClaimedBatch, Recipient
 from shared.store.stops import Stops
 
 

@@ -1,4 +1,4 @@
-"""A DNS server on 127.0.0.1 that answers from a test's own records."""
+"""A DNS server on 127.0.0.1 that answers from the records that it was given."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ import dns.rrset
 #: (name, type) to the records' texts; a name that stands nowhere does not exist. ("x.test", "ANY"): "SERVFAIL" or
 #: "SILENCE" is how the server behaves for every question about the name.
 Records = Mapping[tuple[str, str], list[str] | str]
+
+
+def txt(text: str) -> str:
+    """A TXT record's text in its strings of at most 255 octets."""
+    return " ".join(f'"{text[at : at + 255]}"' for at in range(0, len(text), 255))
 
 
 class DnsServer(asyncio.DatagramProtocol):
@@ -74,7 +79,7 @@ async def dns_server(records: Records, *, ttl_seconds: int = 300) -> AsyncIterat
 
 @contextmanager
 def dns_server_in_a_thread(records: Records) -> Iterator[DnsServer]:
-    """The same for tests whose own thread waits for other processes."""
+    """The same for those whose own thread waits for other processes."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="dns", daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""The counting sink: where all mail of a test goes, and what it saw from outside.
+"""The counting sink: where all mail goes that tests and faults are about, and what it saw from outside.
 
 It runs in a thread of its own. The node that opened a session is known by its EHLO name, `<node>.nodes.test`.
 """
@@ -210,11 +210,11 @@ class Sink(MailCatcher):
         return most
 
     def wait_until(self, is_true: Callable[[Sink], bool], timeout_seconds: float) -> None:
-        """Returns when it is true; fails with the counts when it is not in time."""
+        """Returns when it is true. Raises TimeoutError with the counts when it is not in time."""
         deadline = time.monotonic() + timeout_seconds
         while not is_true(self):
             if time.monotonic() > deadline:
-                raise AssertionError(f"not true after {timeout_seconds} s; copies by node: {self.copies_per_node()}")
+                raise TimeoutError(f"not true after {timeout_seconds} s; copies by node: {self.copies_per_node()}")
             time.sleep(0.02)
 
     def wait_for_recipients(self, count: int, timeout_seconds: float, *, subject: str | None = None) -> None:

@@ -1,0 +1,241 @@
+"""A message compiled once: literal bytes that all copies share, and slots between them that a member's values fill.
+
+Every piece is whole lines, so each is dot-stuffed and canonicalised by itself, and nothing is joined for a recipient.
+A text with merge fields becomes UTF-8 in quoted-printable: there any value fits, whatever the author's character set
+and encoding were, and a soft line break before and behind each value keeps all lines short without looking at it.
+"""
+
+from __future__ import annotations
+
+import binascii
+import html
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain, zip_longest
+
+from shared.mail.headers import STORED, Field, Unreadable, folded, scan
+from shared.mail.lines import LONE_DOT, double_dots, ended
+from shared.mail.merge import MergeField, Values, split
+from shared.mail.parts import CHARSET, TextPart, text_parts
+from shared.mail.template import UnreadablePost
+from shared.mail.words import codec_of, encode_text
+
+#: Fields without structure, in which merge fields count, beside all that begin with `X-`.
+MERGED_FIELDS = frozenset({"subject", "comments", "keywords"})
+
+# It is read (RFC 5322 §4.5), but not to be written, and some verifiers of signatures stumble over it.
+_LOOSE_COLON = re.compile(rb"\A([!-9;-~]+)[ \t]+:")
+
+_SOFT_BREAK = b"=\r\n"
+#: RFC 2045 §6.7 (5).
+_QUOTED_PRINTABLE_LINE = 76
+_LONG_FOR_A_SPACE = re.compile(rb"^(.{74,})(=20|=09)$", re.MULTILINE)
+#: Pieces up to so much are joined; a larger one is not copied.
+_SMALL_BYTES = 65_536
+#: What a text's new encoding makes wrong.
+_RETYPED_FIELDS = frozenset({"content-type", "content-transfer-encoding", "content-md5", "content-length"})
+#: Each encoding of a part that is read.
+_IDENTITIES = frozenset({"7bit", "8bit", "binary"})
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSlot:
+    """A header field that holds merge fields."""
+
+    name: str
+    pieces: tuple[str | MergeField, ...]
+
+    def fill(self, values: Values) -> bytes:
+        text = "".join(piece if isinstance(piece, str) else piece.text(values) for piece in self.pieces)
+        return folded(self.name, encode_text(text))
+
+
+@dataclass(frozen=True, slots=True)
+class TextSlot:
+    """A merge field in a quoted-printable text; its filling begins and ends with a line and is never blank."""
+
+    field: MergeField
+    is_html: bool
+
+    def fill(self, values: Values) -> bytes:
+        text = self.field.text(values, html.escape) if self.is_html else self.field.text(values)
+        return _softly_ended(quoted_printable(text))
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledMessage:
+    """Header and body in pieces, before dot-stuffing. No two literal pieces of the body follow one another."""
+
+    fields: tuple[bytes | FieldSlot, ...]
+    body: tuple[bytes | TextSlot, ...]
+
+
+class Wire:
+    """The message as it follows DATA: dot-stuffed, with the final dot. All that is kept of it when it is compiled."""
+
+    def __init__(self, message: CompiledMessage) -> None:
+        pieces = (*message.fields, *message.body)
+        self._slots = [piece for piece in pieces if not isinstance(piece, bytes)]
+        #: Whether the copies have 8-bit bytes; fillings have none.
+        self.has_8bit = not all(piece.isascii() for piece in pieces if isinstance(piece, bytes))
+        literals: list[list[bytes]] = [[]]
+        for piece in (*message.fields, b"\r\n", *message.body, LONE_DOT):
+            if isinstance(piece, bytes):
+                literals[-1].append(piece if piece is LONE_DOT else double_dots(piece))
+            else:
+                literals.append([])
+        #: Before, between and behind the slots; a large one is not copied.
+        self._literals = [_joined(pieces) for pieces in literals]
+        self.size_bytes = sum(map(len, chain.from_iterable(self._literals)))
+
+    @property
+    def has_slots(self) -> bool:
+        """Whether copies differ."""
+        return bool(self._slots)
+
+    def fill(self, values: Values) -> tuple[bytes, ...]:
+        """The fillings of all slots, in the message's order, for the member with these values."""
+        return tuple([slot.fill(values) for slot in self._slots])
+
+    def segments(self, fillings: Sequence[bytes] = ()) -> tuple[bytes, ...]:
+        """The copy with these fillings, one a slot; its bytes are shared with all the others."""
+        pieces: list[bytes] = []
+        for literal, filling in zip_longest(self._literals, fillings):
+            pieces += literal
+            if filling is not None:
+                pieces.append(double_dots(filling))
+        return tuple(pieces)
+
+
+def _joined(pieces: list[bytes]) -> list[bytes]:
+    """Small neighbours as one."""
+    joined: list[bytes] = []
+    for piece in pieces:
+        if joined and len(joined[-1]) + len(piece) <= _SMALL_BYTES:
+            joined[-1] += piece
+        else:
+            joined.append(piece)
+    return joined
+
+
+def compile_message(content: bytes, *, is_personal: bool) -> CompiledMessage:
+    """`content`, its lines ended by CR LF, in pieces; merge fields count only in a personal one.
+
+    Without them nothing is changed but a last line's missing end, and white space before a field's colon. Raises
+    `UnreadablePost`.
+    """
+    header = scan(content, STORED)
+    if isinstance(header, Unreadable):
+        raise UnreadablePost(header.because)
+    fields: list[bytes] = [_written(field.raw) for field in header.fields]
+    body: list[bytes | TextSlot] = []
+    position = header.body_at
+    for part in text_parts(content) if is_personal else ():
+        pieces = split(_text(content, part) or "")
+        if len(pieces) == 1:
+            continue
+        if part.header_at == 0:
+            fields = _retyped(part)
+        else:
+            body += [content[position : part.header_at], *_retyped(part), b"\r\n"]
+        body += _quoted_printable_pieces(pieces, part.is_html)
+        position = part.end
+    body.append(content[position:])
+    return CompiledMessage(tuple(_field_piece(raw, is_personal) for raw in fields), tuple(_merged(body)))
+
+
+def _written(raw: bytes) -> bytes:
+    return ended(_LOOSE_COLON.sub(rb"\1:", raw))
+
+
+def _field_piece(raw: bytes, is_personal: bool) -> bytes | FieldSlot:
+    written_name = raw.partition(b":")[0].rstrip(b" \t").decode("ascii")
+    name = written_name.lower()
+    if not is_personal or not (name in MERGED_FIELDS or name.startswith("x-")):
+        return raw
+    pieces = split(Field(name, raw).text)
+    return raw if len(pieces) == 1 else FieldSlot(written_name, tuple(pieces))
+
+
+def _text(content: bytes, part: TextPart) -> str | None:
+    """The part as people read it; `None` when that cannot be known for sure: then it stays as it is."""
+    octets = content[part.body_at : part.end]
+    codec = codec_of(part.charset or "us-ascii")
+    try:
+        if part.transfer_encoding == "base64":
+            octets = binascii.a2b_base64(octets)
+        elif part.transfer_encoding == "quoted-printable":
+            octets = binascii.a2b_qp(octets)
+        elif part.transfer_encoding not in _IDENTITIES:
+            return None
+        if codec == "ascii" and not octets.isascii():
+            # Undeclared: UTF-8 if it can be, and else one character an octet.
+            return _utf_8(octets) or octets.decode("latin-1")
+        return None if codec is None else octets.decode(codec)
+    except (binascii.Error, UnicodeError):
+        return None
+
+
+def _utf_8(octets: bytes) -> str | None:
+    try:
+        return octets.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def _retyped(part: TextPart) -> list[bytes]:
+    """The part's fields, now saying UTF-8 and quoted-printable."""
+    kept = [_written(field.raw) for field in part.header.fields if field.name not in _RETYPED_FIELDS]
+    old = part.content_type or "text/plain"
+    charset = "charset=utf-8"
+    content_type = CHARSET.sub(f"; {charset}", old, count=1) if part.charset else f"{old.rstrip('; ')}; {charset}"
+    if part.header_at == 0 and not part.header.first("mime-version"):
+        kept.append(folded("MIME-Version", "1.0"))
+    kept.append(folded("Content-Type", content_type))
+    kept.append(folded("Content-Transfer-Encoding", "quoted-printable"))
+    return kept
+
+
+def _quoted_printable_pieces(pieces: list[str | MergeField], is_html: bool) -> list[bytes | TextSlot]:
+    encoded: list[bytes | TextSlot] = []
+    for number, piece in enumerate(pieces):
+        if isinstance(piece, MergeField):
+            encoded.append(TextSlot(piece, is_html))
+            continue
+        literal = quoted_printable(piece)
+        is_before_slot = number + 1 < len(pieces)
+        needs_break = is_before_slot and literal and not literal.endswith(b"\r\n")
+        encoded.append(_softly_ended(literal) if needs_break else literal)
+    return encoded
+
+
+def _softly_ended(encoded: bytes) -> bytes:
+    """`encoded` with a soft line break at its end, and one more where its last line has no room for that."""
+    if len(encoded) - encoded.rfind(b"\n") - 1 > _QUOTED_PRINTABLE_LINE - len(b"="):
+        last_at = -3 if encoded[-3:-2] == b"=" else -1
+        encoded = encoded[:last_at] + _SOFT_BREAK + encoded[last_at:]
+    return encoded + _SOFT_BREAK
+
+
+def quoted_printable(text: str) -> bytes:
+    """`text` as UTF-8 in quoted-printable (RFC 2045 §6.7)."""
+    octets = text.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8", "replace")
+    encoded = binascii.b2a_qp(octets, istext=True)
+    # It does not count what a space at the end of a line becomes.
+    return _LONG_FOR_A_SPACE.sub(rb"\1=\n\2", encoded).replace(b"\n", b"\r\n")
+
+
+def _merged(pieces: list[bytes | TextSlot]) -> list[bytes | TextSlot]:
+    """Neighbouring literals as one, no empty one, the last line ended."""
+    merged: list[bytes | TextSlot] = []
+    literals: list[bytes] = []
+    for piece in pieces:
+        if isinstance(piece, bytes):
+            literals += [piece] if piece else []
+        else:
+            merged += [b"".join(literals)] if literals else []
+            merged.append(piece)
+            literals = []
+    merged += [ended(b"".join(literals))] if literals else []
+    return merged

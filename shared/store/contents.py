@@ -1,0 +1,60 @@
+"""What the senders need of a mailing to make its copies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from shared.core.mailing import MailingKind
+from shared.core.membership import PostingPolicy
+from shared.store.engine import RawConnection
+
+
+@dataclass(frozen=True, slots=True)
+class MailingContent:
+    """A mailing's message, and what its list adds to it."""
+
+    content: bytes
+    kind: MailingKind
+    return_domain: str
+    #: Merge fields count.
+    personal: bool
+    #: Each delivery has a return path of its own.
+    verp_enabled: bool
+    list_name: str | None
+    list_domain: str | None
+    list_display_name: str
+    posting_policy: PostingPolicy | None
+    message_uuid: UUID
+    received_at: datetime
+
+
+async def load(connection: RawConnection, mailing_id: int) -> MailingContent | None:
+    """The content of a mailing; `None` when there is no such mailing."""
+    row = await connection.fetchrow(
+        """
+        SELECT messages.content, messages.id AS message_uuid, messages.received_at, mailings.kind,
+               mailings.return_domain, mailings.personal, mailings.verp_enabled,
+               lists.name, lists.domain, lists.display_name, lists.posting_policy
+        FROM mailings JOIN messages ON messages.id = mailings.message_id
+        LEFT JOIN mailing_lists lists ON lists.id = mailings.list_id
+        WHERE mailings.id = $1
+        """,
+        mailing_id,
+    )
+    if row is None:
+        return None
+    return MailingContent(
+        content=row["content"],
+        kind=MailingKind(row["kind"]),
+        return_domain=row["return_domain"],
+        personal=row["personal"],
+        verp_enabled=row["verp_enabled"],
+        list_name=row["name"],
+        list_domain=row["domain"],
+        list_display_name=row["display_name"] or "",
+        posting_policy=PostingPolicy(row["posting_policy"]) if row["posting_policy"] else None,
+        message_uuid=row["message_uuid"],
+        received_at=row["received_at"],
+    )
