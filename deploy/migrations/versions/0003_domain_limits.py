@@ -8,7 +8,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0003"
-down_revision: str | None = "0002"
+down_revision: str | None = "0004"
 branch_labels = None
 depends_on = None
 

@@ -271,6 +271,45 @@ async def test_a_limited_batch_is_one_slots_from_its_first_recipient_to_its_last
     assert len(waiting) == 1
 
 
+async def test_a_limited_batch_for_a_full_host_is_set_aside_whole() -> None:
+    waiting = backlog()
+    waiting.add(jobs(1, Lane.BULK, "a@full.example", "b@full.example", limit=BatchLimit("full.example")))
+    waiting.add(jobs(2, Lane.POSTS, "c@other.example"))
+    first = await waiting.next(None)
+    waiting.set_aside(first, "mx.full.example")
+    assert (waiting.set_aside_count, len(waiting)) == (1, 2)
+    assert waiting.set_aside_in(tuple(Lane)) == 0, "it keeps nothing else away"
+    assert waiting.next_of(first) is None
+    assert (await waiting.next(None)).held.id == 2
+    assert not waiting.has_for(None)
+    waiting.has_room({"mx.full.example"})
+    again = await waiting.next(None)
+    following = waiting.next_of(again)
+    assert following is not None
+    assert [again.address.local, following.address.local] == ["a", "b"]
+
+
+async def test_who_is_at_a_full_host_gets_its_mail_first_but_not_for_ever() -> None:
+    waiting = backlog()
+    waiting.add(jobs(1, Lane.BULK, *(f"a{n}@d{n}.example" for n in range(30))))
+    for job in [await waiting.next(None) for _ in range(30)]:
+        waiting.set_aside(job, "mx.full.example")
+    waiting.add(jobs(2, Lane.BULK, "b@other.example"))
+    taken = [(await waiting.next("d0.example", {"mx.full.example"})).held.id for _ in range(20)]
+    assert 2 in taken
+
+
+async def test_jobs_that_share_a_transaction_are_one_mailings_and_one_destinations() -> None:
+    waiting = backlog()
+    waiting.add(jobs(1, Lane.POSTS, "a@one.example", "b@two.example", "c@one.example", mailing_id=1))
+    waiting.add(jobs(2, Lane.POSTS, "d@one.example", mailing_id=2))
+    first = await waiting.next(None)
+    assert [job.address.local for job in waiting.more_like(first, 10, lambda: True)] == ["c"]
+    assert len(waiting) == 2
+    assert waiting.more_like(first, 10, lambda: True) == []
+    assert {(await waiting.next(None)).address.local for _ in range(2)} == {"b", "d"}
+
+
 async def test_what_is_left_of_a_limited_batch_can_be_taken_back() -> None:
     waiting = backlog()
     limit = BatchLimit("one.example")

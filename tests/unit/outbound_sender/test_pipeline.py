@@ -79,6 +79,7 @@ class Node:
         *,
         takes_8bit: bool = True,
         max_messages: int = 1000,
+        max_connections: int = 1,
         per_second: float | None = None,
     ) -> None:
         self.connections: list[FakeConnection] = []
@@ -87,8 +88,8 @@ class Node:
         self.may_commit.set()
         self._answer, self._takes_8bit = answer, takes_8bit
         self.backlog = Backlog(lambda address: address.ascii_domain)
-        limiter = Limiter()
-        limiter.apply(NodeLimits(max_connections=1, max_messages_per_second=per_second))
+        self.limiter = limiter = Limiter()
+        limiter.apply(NodeLimits(max_connections=max_connections, max_messages_per_second=per_second))
         self.pipeline = Pipeline(
             self.backlog,
             cast("Taker", self),
@@ -252,6 +253,17 @@ async def test_a_kept_connection_that_ends_says_nothing_about_the_recipient() ->
     async with node.running():
         await node.until_ended(node.add(PERSONAL, *members(3)))
     assert [report.retry_after_seconds < 2 for report in node.reports] == [False, True, False]
+
+
+async def test_a_slot_kept_for_express_mail_takes_any_when_there_are_fewer_connections() -> None:
+    node = Node(max_connections=40)
+    async with node.running():
+        await asyncio.sleep(0.01)
+        assert node.limiter.express_connections == 2
+        node.limiter.apply(NodeLimits(max_connections=1))
+        node.pipeline.resize()
+        await node.until_ended(node.add(PERSONAL, *members(3)))
+    assert len(node.reports) == 3
 
 
 async def test_who_takes_seven_bits_gets_seven_bits() -> None:
