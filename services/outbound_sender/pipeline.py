@@ -64,8 +64,8 @@ class Pipeline:
         is_stopped: Callable[[Job], bool],
         seven_bit: Callable[[int, Recipient], Awaitable[WireContent | Outcome]],
     ) -> None:
-        """`count` is told what each recipient's domain answered; `seven_bit` has what a server without 8BITMIME is
-        sent of a mailing for a recipient.
+        """`count` is told what each recipient's domain answered; `seven_bit` has what a server without 8BITMIME is sent
+        of a mailing for a recipient.
 
         `may_send` says whether anything may start at all: the lease is fresh, sending is on, nobody drains.
         `is_stopped` says of one job that it may not: its mailing is paused, its recipient suppressed, and so on."""
@@ -83,6 +83,8 @@ class Pipeline:
         self._seven_bit = seven_bit
         self._is_stopped = is_stopped
         self._slots: dict[int, asyncio.Task[None]] = {}
+        #: Slots below this number take express mail only.
+        self._reserved = 0
         self._kept: dict[int, Kept] = {}
         self._busy: set[int] = set()
         self._idle = asyncio.Condition()
@@ -116,13 +118,17 @@ class Pipeline:
         self._resized.set()
 
     def _fit_slots(self) -> None:
+        reserved_before, self._reserved = self._reserved, self._limiter.express_connections
+        changed = range(*sorted((reserved_before, self._reserved)))
+        for number, slot in self._slots.items():
+            # A busy slot finishes its transaction first, and then closes or ends by itself.
+            is_over = number >= self._limiter.connections or self._is_surplus(number)
+            # One that waits for the wrong mail begins anew.
+            if number not in self._busy and (is_over or number in changed):
+                slot.cancel()
         for number in range(self._limiter.connections):
             if number not in self._slots:
                 self._slots[number] = asyncio.create_task(self._slot(number), name=f"slot {number}")
-        for number, slot in self._slots.items():
-            # A busy slot finishes its transaction first, and then closes or ends by itself.
-            if number not in self._busy and (number >= self._limiter.connections or self._is_surplus(number)):
-                slot.cancel()
 
     def _is_surplus(self, number: int) -> bool:
         """Whether the slot keeps a connection to a host that has more of them than it may have by now."""
@@ -132,8 +138,7 @@ class Pipeline:
     @property
     def has_free_slots(self) -> bool:
         """Whether any slot waits for a job, whatever its lane."""
-        reserved = self._limiter.express_connections
-        return sum(number >= reserved for number in self._busy) < self._limiter.connections - reserved
+        return sum(number >= self._reserved for number in self._busy) < self._limiter.connections - self._reserved
 
     async def settle(self) -> None:
         """Return when no slot has a job; what is in flight is finished, and its outcome committed."""
@@ -144,7 +149,7 @@ class Pipeline:
         kept = self._kept[number] = Kept()
         try:
             while number < self._limiter.connections:
-                job = await self._next_job(kept, only_express=number < self._limiter.express_connections)
+                job = await self._next_job(kept, only_express=number < self._reserved)
                 self._busy.add(number)
                 try:
                     if job.held.moments is None:

@@ -1,13 +1,13 @@
 """Limits of recipient domains and of lists, and batches that keep to them.
 
-Revision ID: 0003
+Revision ID: 0005
 """
 
 from __future__ import annotations
 
 from alembic import op
 
-revision = "0003"
+revision = "0005"
 down_revision: str | None = "0004"
 branch_labels = None
 depends_on = None

@@ -1,14 +1,14 @@
 """What is demanded of connections to the mail servers of a domain.
 
-Revision ID: 0006
+Revision ID: 0003
 """
 
 from __future__ import annotations
 
 from alembic import op
 
-revision = "0006"
-down_revision = "0005"
+revision = "0003"
+down_revision: str | None = "0002"
 branch_labels = None
 depends_on = None
 

@@ -1,13 +1,13 @@
 """What a node says of its limits with every sign of life.
 
-Revision ID: 0005
+Revision ID: 0002
 """
 
 from __future__ import annotations
 
 from alembic import op
 
-revision = "0005"
+revision = "0002"
 down_revision: str | None = "0001"
 branch_labels = None
 depends_on = None

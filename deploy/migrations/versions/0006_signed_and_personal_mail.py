@@ -1,14 +1,14 @@
 """Keys for DKIM; lists whose posts are personal, and lists whose mailings have one return path.
 
-Revision ID: 0004
+Revision ID: 0006
 """
 
 from __future__ import annotations
 
 from alembic import op
 
-revision = "0004"
-down_revision: str | None = "0003"
+revision = "0006"
+down_revision: str | None = "0005"
 branch_labels = None
 depends_on = None
 

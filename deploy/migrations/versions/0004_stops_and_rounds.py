@@ -1,14 +1,14 @@
 """Stops and rounds: pausing, cancelling, suppressing in mid-mailing, sending again, giving up by the mailing.
 
-Revision ID: 0002
+Revision ID: 0004
 """
 
 from __future__ import annotations
 
 from alembic import op
 
-revision = "0002"
-down_revision: str | None = "0006"
+revision = "0004"
+down_revision: str | None = "0003"
 branch_labels = None
 depends_on = None
 
