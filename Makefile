@@ -17,8 +17,8 @@ help: ## This list
 demo: $(READY) ## The whole cluster on this machine with 1,000 members, until Ctrl-C (ONCE=1: one mailing, then end)
 	@$(BIN)/python -m deploy.local.demo
 
-test: $(READY) ## All tests; starts the PostgreSQL and the RabbitMQ that they need
-	$(BIN)/pytest
+test: $(READY) ## The tests, but for long stories; starts the PostgreSQL and the RabbitMQ that they need
+	$(BIN)/pytest -m "not long"
 
 check: $(READY) ## Lint, format, types and the layers of imports
 	$(BIN)/ruff check
@@ -33,7 +33,8 @@ format: $(READY) ## Put all code into the one format
 bench: $(READY) ## The machine's limits, Postfix and Listfleet in one run (QUICK=1: one round; ONLY=cd: these parts)
 	$(BIN)/python -m bench
 
-chaos: $(READY) ## Nodes, broker and database killed, frozen, cut off: nothing lost? An hour (SEEDS=20, FAULT=sender-killed)
+chaos: $(READY) ## Long stories, then nodes, broker and database killed, frozen, cut off: an hour (SEEDS=20, FAULT=sender-killed)
+	$(if $(FAULT),,$(BIN)/pytest -m long)
 	@$(BIN)/python -m chaos $(if $(SEEDS),--seeds $(SEEDS)) $(addprefix --fault ,$(FAULT))
 
 compose: ## Four sending containers on a clean clone deliver a post, one copy each (needs Docker)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import pytest
+
 from deploy.local.live_cluster import LiveCluster, wait_until
 
 REFUSAL = "450 4.7.1 Too many messages from you"
 
 
+@pytest.mark.long
 def test_a_domain_that_gets_too_much_is_slowed_down(cluster: LiveCluster) -> None:
     cluster.sink.latency_seconds = 0.1
     cluster.start(outbound=1)

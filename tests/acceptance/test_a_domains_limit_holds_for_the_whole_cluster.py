@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 
+import pytest
+
 from deploy.local.live_cluster import LiveCluster, wait_until
 
 LEASE = "4"
 PER_MINUTE = 300
 
 
+@pytest.mark.long
 def test_a_domains_limit_holds_for_the_whole_cluster(cluster: LiveCluster) -> None:
     cluster.sink.latency_seconds = 0.05
     cluster.start_admin()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from deploy.local.catching_smtp import CaughtMessage
 from deploy.local.live_cluster import LiveCluster, wait_until
 from deploy.local.sink import node_of
@@ -11,6 +13,7 @@ MEMBERS = 20
 LEASE_SECONDS = "4"
 
 
+@pytest.mark.long
 def test_a_message_that_kills_its_nodes_is_parked_and_can_be_sent(cluster: LiveCluster) -> None:
     sink = cluster.sink
     cluster.start_admin()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
+import pytest
+
 from deploy.local.dns_server import Records, dns_server_in_a_thread
 from deploy.local.live_cluster import LiveCluster
 
@@ -16,6 +18,7 @@ RECORDS: Records = {
 }
 
 
+@pytest.mark.long
 def test_domains_at_one_provider_share_its_limit(cluster: LiveCluster) -> None:
     cluster.sink.latency_seconds = 0.02
     # The schedulers' DNS knows half of the domains; about the others only the nodes find out, at the connection.

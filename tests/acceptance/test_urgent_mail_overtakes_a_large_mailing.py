@@ -7,6 +7,8 @@ import time
 from bisect import bisect_left
 from collections import Counter
 
+import pytest
+
 from deploy.local.live_cluster import LiveCluster
 
 LARGE = 20_000
@@ -14,6 +16,7 @@ LARGE = 20_000
 BUSY = {"max_connections": 20, "max_messages_per_second": 100}
 
 
+@pytest.mark.long
 def test_urgent_mail_overtakes_a_large_mailing(cluster: LiveCluster) -> None:
     cluster.sink.latency_seconds = 0.1
     cluster.start(outbound=2)
