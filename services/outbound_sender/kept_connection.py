@@ -76,13 +76,3 @@ class Kept:
     def hosts(self) -> AbstractSet[str]:
         """The host that the connection goes to, by its name and its addresses."""
         return self.connection.hosts if self.connection is not None else NO_HOSTS
-
-
-@dataclass(frozen=True, slots=True)
-class Keeping:
-    """How long a connection is kept."""
-
-    #: A connection that nobody needs is closed after so long.
-    idle_seconds: float = 5.0
-    #: After so many recipients it is closed, and a new one opened.
-    max_messages: int = 1000

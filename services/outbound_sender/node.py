@@ -14,6 +14,7 @@ from services.outbound_sender.backlog import Backlog
 from services.outbound_sender.holding import Holding
 from services.outbound_sender.limits import Limiter
 from services.outbound_sender.pipeline import Pipeline
+from services.outbound_sender.slots import Slots
 from services.outbound_sender.stop_list import StopList
 from services.outbound_sender.taking import Taker
 from shared.broker.consumer import Consumer
@@ -49,6 +50,7 @@ class OutboundNode:
     keeper: LeaseKeeper
     taker: Taker
     pipeline: Pipeline
+    slots: Slots
     #: By queue.
     consumers: Mapping[str, Consumer[SendBatch]]
 
@@ -117,7 +119,7 @@ class OutboundNode:
         answer = self._limiter.answer()
         if self._limiter.last_reason is not None and self._limiter.waiting:
             recipients[self._limiter.last_reason] = self.taker.unstarted - set_aside
-        elif len(self._backlog) > set_aside and not self.pipeline.has_free_slots:
+        elif len(self._backlog) > set_aside and not self.slots.has_free_slots:
             recipients[self._limiter.limit_of_slots] = len(self._backlog) - set_aside
         elif isinstance(answer, Wait) and answer.seconds > SOON_SECONDS:
             recipients[answer.because] = self.taker.unstarted - set_aside
@@ -141,7 +143,7 @@ class OutboundNode:
             _log.info("settings in force", limits=repr(limits), draining=configuration.is_draining)
             self._is_draining = configuration.is_draining
             self._limiter.apply(limits)
-            self.pipeline.resize()
+            self.slots.resize()
             for lane in Lane:
                 self.consumers[lane.queue].set_prefetch(limits.prefetch_batches)
             if self.may_send():
@@ -193,5 +195,5 @@ class OutboundNode:
         for consumer in self.consumers.values():
             await consumer.settle()
         self.taker.hand_back_all()
-        await self.pipeline.settle()
+        await self.slots.settle()
         await self.taker.settle()

@@ -1,4 +1,4 @@
-"""Sending: each connection slot takes a job, gets a connection, waits for its turn, sends, and has the outcome
+"""Sending: what a connection slot does with a job. It gets a connection, waits for its turn, sends, and has the outcome
 committed before it does anything else."""
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from services.outbound_sender.backlog import Backlog
 from services.outbound_sender.copies import Copies, WireContent
 from services.outbound_sender.held_batch import Job
 from services.outbound_sender.host_places import HostFull
-from services.outbound_sender.kept_connection import Keeping, Kept, LimitedHost, NextHop
+from services.outbound_sender.kept_connection import Kept, LimitedHost, NextHop
 from services.outbound_sender.limits import Limiter
 from services.outbound_sender.taking import Taker
 from shared.core.address import Address
@@ -45,7 +45,7 @@ _Settled = tuple[Job, Outcome, float]
 
 
 class Pipeline:
-    """The connection slots of a node."""
+    """Serves the jobs of all slots."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Pipeline:
         secret: bytes,
         may_send: Callable[[], bool],
         is_lease_fresh: Callable[[], bool],
-        keeping: Keeping,
+        max_messages_a_connection: int,
         is_stopped: Callable[[Job], bool],
         seven_bit: Callable[[int, Recipient], Awaitable[WireContent | Outcome]],
     ) -> None:
@@ -79,114 +79,33 @@ class Pipeline:
         self._secret = secret
         self._may_send = may_send
         self._is_lease_fresh = is_lease_fresh
-        self._keeping = keeping
+        self._max_messages_a_connection = max_messages_a_connection
         self._seven_bit = seven_bit
         self._is_stopped = is_stopped
-        self._slots: dict[int, asyncio.Task[None]] = {}
-        #: Slots below this number take express mail only.
-        self._reserved = 0
-        self._kept: dict[int, Kept] = {}
-        self._busy: set[int] = set()
-        self._idle = asyncio.Condition()
-        self._resized = asyncio.Event()
         self.mean_transaction_seconds = FIRST_GUESS_SECONDS
         self.open_connections = 0
         #: Messages started since the process began.
         self.started = 0
 
-    async def run(self) -> None:
-        """Keep as many slots as the limit says, until cancelled. A fault in a slot is a bug: it ends the node."""
-        try:
-            while True:
-                self._resized.clear()
-                self._fit_slots()
-                resized = asyncio.create_task(self._resized.wait())
-                done, _ = await asyncio.wait([resized, *self._slots.values()], return_when=asyncio.FIRST_COMPLETED)
-                resized.cancel()
-                for number, slot in list(self._slots.items()):
-                    if slot in done:
-                        del self._slots[number]
-                        if not slot.cancelled():
-                            slot.result()
-        finally:
-            for slot in self._slots.values():
-                slot.cancel()
-            await asyncio.gather(*self._slots.values(), return_exceptions=True)
-
-    def resize(self) -> None:
-        """A limit of connections changed."""
-        self._resized.set()
-
-    def _fit_slots(self) -> None:
-        reserved_before, self._reserved = self._reserved, self._limiter.express_connections
-        changed = range(*sorted((reserved_before, self._reserved)))
-        for number, slot in self._slots.items():
-            # A busy slot finishes its transaction first, and then closes or ends by itself.
-            is_over = number >= self._limiter.connections or self._is_surplus(number)
-            # One that waits for the wrong mail begins anew.
-            if number not in self._busy and (is_over or number in changed):
-                slot.cancel()
-        for number in range(self._limiter.connections):
-            if number not in self._slots:
-                self._slots[number] = asyncio.create_task(self._slot(number), name=f"slot {number}")
-
-    def _is_surplus(self, number: int) -> bool:
-        """Whether the slot keeps a connection to a host that has more of them than it may have by now."""
-        kept = self._kept.get(number)
-        return kept is not None and self._limiter.places.has_too_many(kept.hosts)
-
-    @property
-    def has_free_slots(self) -> bool:
-        """Whether any slot waits for a job, whatever its lane."""
-        return sum(number >= self._reserved for number in self._busy) < self._limiter.connections - self._reserved
-
-    async def settle(self) -> None:
-        """Return when no slot has a job; what is in flight is finished, and its outcome committed."""
-        async with self._idle:
-            await self._idle.wait_for(lambda: not self._busy)
-
-    async def _slot(self, number: int) -> None:
-        kept = self._kept[number] = Kept()
-        try:
-            while number < self._limiter.connections:
-                job = await self._next_job(kept, only_express=number < self._reserved)
-                self._busy.add(number)
-                try:
-                    if job.held.moments is None:
-                        await self._serve(job, kept)
-                    else:
-                        await self._serve_limited(job, kept)
-                finally:
-                    self._busy.discard(number)
-                    if not self._busy:
-                        async with self._idle:
-                            self._idle.notify_all()
-        finally:
-            await self._close(kept)
-
-    async def _next_job(self, kept: Kept, *, only_express: bool) -> Job:
-        near, hosts = kept.destination, kept.hosts
-        if kept.connection is not None and not self._backlog.has_for(near, hosts, only_express=only_express):
-            try:
-                async with asyncio.timeout(self._keeping.idle_seconds):
-                    return await self._backlog.next(near, hosts, only_express=only_express)
-            except TimeoutError:
-                await self._close(kept)
-        return await self._backlog.next(kept.destination, kept.hosts, only_express=only_express)
+    async def serve(self, job: Job, kept: Kept) -> None:
+        """The job, or the limited batch that it is the first of, from connection to committed outcome; or back to the
+        others, when nothing may start any more."""
+        if job.held.moments is None:
+            await self._serve(job, kept)
+        else:
+            await self._serve_limited(job, kept)
 
     async def _serve_limited(self, first: Job, kept: Kept) -> None:
-        """A limited batch: one recipient after the other, on a connection of its own, which is closed before the batch
-        is. The one that was kept is another destination's."""
-        await self._close(kept)
+        """One recipient after the other, on a connection of its own, which is closed before the batch is. The one that
+        was kept is another destination's."""
+        await self.close(kept)
         job: Job | None = first
         while job is not None:
             await self._serve(job, kept)
             job = self._backlog.next_of(job)
-        await self._close(kept)
+        await self.close(kept)
 
     async def _serve(self, job: Job, kept: Kept) -> None:
-        """One job from connection to committed outcome; or back to the others, when nothing may start any more."""
-
         def may_start() -> bool:
             if not self._limiter.limits.serves(job.held.batch.lane) or self._is_stopped(job):
                 return False
@@ -253,7 +172,7 @@ class Pipeline:
     async def _hand_back(self, job: Job, kept: Kept) -> None:
         """Let the others have the job; of a limited batch all that follows too, and its connection is closed first."""
         if job.held.moments is not None:
-            await self._close(kept)
+            await self.close(kept)
         self._taker.hand_back([job, *self._backlog.rest_of(job)])
 
     async def _go_without(
@@ -277,7 +196,7 @@ class Pipeline:
             or not kept.connection.is_usable
             or self._limiter.places.has_too_many(kept.hosts)
         ):
-            await self._close(kept)
+            await self.close(kept)
         if kept.connection is not None:
             return None
         opened = await self._next_hop.open_connection(job.address.ascii_domain, job.held.batch.domain_limit)
@@ -311,8 +230,8 @@ class Pipeline:
             may_start_content=may_start_content,
         )
         was_new, kept.messages = not kept.messages, kept.messages + len(jobs)
-        if not kept.connection.is_usable or kept.messages >= self._keeping.max_messages:
-            await self._close(kept)
+        if not kept.connection.is_usable or kept.messages >= self._max_messages_a_connection:
+            await self.close(kept)
         settled, left = [], []
         for job, outcome in zip(jobs, outcomes, strict=True):
             if outcome is None:
@@ -361,7 +280,7 @@ class Pipeline:
         """Commit an outcome of a limited batch, whose connection another may have as soon as the batch is closed, or
         taken over because nobody heard of us for too long."""
         if kept.connection is None or self._backlog.is_last(job):
-            await self._close(kept)
+            await self.close(kept)
             await self._record(report)
             return
         too_long = asyncio.get_running_loop().call_later(MAX_UNRECORDED_SECONDS, kept.connection.abort)
@@ -374,7 +293,8 @@ class Pipeline:
         _transaction_seconds.observe(transaction_seconds)
         self.mean_transaction_seconds += MEAN_WEIGHT * (transaction_seconds - self.mean_transaction_seconds)
 
-    async def _close(self, kept: Kept) -> None:
+    async def close(self, kept: Kept) -> None:
+        """Give up the connection, if there is one."""
         connection, kept.connection, kept.destination, kept.messages = kept.connection, None, None, 0
         if connection is not None:
             self.open_connections -= 1

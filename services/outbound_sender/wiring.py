@@ -13,7 +13,6 @@ from services.outbound_sender.backlog import Backlog
 from services.outbound_sender.connection import Timeouts
 from services.outbound_sender.copies import WireContent
 from services.outbound_sender.dialing import is_ours
-from services.outbound_sender.kept_connection import Keeping
 from services.outbound_sender.key_ring import KeyRing
 from services.outbound_sender.limits import Limiter
 from services.outbound_sender.next_hop import MxRoute, NextHop, RelayRoute
@@ -22,6 +21,7 @@ from services.outbound_sender.outcomes import Recorder
 from services.outbound_sender.pipeline import Pipeline
 from services.outbound_sender.rendering import Renderer
 from services.outbound_sender.settings import OutboundSettings
+from services.outbound_sender.slots import Slots
 from services.outbound_sender.source_addresses import SourceAddresses
 from services.outbound_sender.stop_list import StopList
 from services.outbound_sender.taking import Taker
@@ -126,10 +126,11 @@ def build(settings: OutboundSettings) -> Process:
         secret=secret,
         may_send=node.may_send,
         is_lease_fresh=lambda: keeper.is_fresh,
-        keeping=Keeping(settings.connection_idle_seconds, settings.messages_per_connection),
+        max_messages_a_connection=settings.messages_per_connection,
         seven_bit=seven_bit,
         is_stopped=stops.covers,
     )
+    slots = Slots(backlog, limiter, pipeline.serve, pipeline.close, idle_seconds=settings.connection_idle_seconds)
 
     async def take(lane: Lane, received: Received[SendBatch]) -> None:
         await taker.take(received, lane)
@@ -144,7 +145,7 @@ def build(settings: OutboundSettings) -> Process:
     for lane in Lane:
         consumers[lane.queue] = consumer(lane.queue, partial(take, lane), limiter.limits.prefetch_batches)
         consumers[lane.limited_queue] = consumer(lane.limited_queue, partial(take_limited, lane), 1)
-    node.keeper, node.taker, node.pipeline, node.consumers = keeper, taker, pipeline, consumers
+    node.keeper, node.taker, node.pipeline, node.slots, node.consumers = keeper, taker, pipeline, slots, consumers
     node.on_room(())  # until the settings are read
     control = ControlListener(settings.amqp_url, node.on_control, name=name)
 
@@ -160,7 +161,7 @@ def build(settings: OutboundSettings) -> Process:
         loops=[
             keeper.run,
             recorder.run,
-            pipeline.run,
+            slots.run,
             taker.run,
             node.measure,
             answers.run,

@@ -12,9 +12,9 @@ from uuid import UUID
 from services.outbound_sender.backlog import Backlog
 from services.outbound_sender.copies import WireContent
 from services.outbound_sender.held_batch import HeldBatch, Job
-from services.outbound_sender.kept_connection import Keeping
 from services.outbound_sender.limits import Limiter
 from services.outbound_sender.pipeline import Pipeline
+from services.outbound_sender.slots import Slots
 from services.outbound_sender.taking import Taker
 from shared.contracts.topology import Lane
 from shared.core.address import Address
@@ -101,10 +101,11 @@ class Node:
             secret=b"x" * 16,
             may_send=lambda: True,
             is_lease_fresh=lambda: True,
-            keeping=Keeping(0.05, max_messages),
+            max_messages_a_connection=max_messages,
             is_stopped=lambda _job: False,
             seven_bit=self.seven_bit,
         )
+        self.slots = Slots(self.backlog, limiter, self.pipeline.serve, self.pipeline.close, idle_seconds=0.05)
 
     async def open_connection(self, domain: str, domain_limit: str) -> FakeConnection:  # noqa: ARG002 - all the same
         self.connections.append(FakeConnection(self._answer, takes_8bit=self._takes_8bit))
@@ -141,7 +142,7 @@ class Node:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.pipeline.run())
+        task = asyncio.create_task(self.slots.run())
         try:
             yield
         finally:
@@ -261,7 +262,7 @@ async def test_a_slot_kept_for_express_mail_takes_any_when_there_are_fewer_conne
         await asyncio.sleep(0.01)
         assert node.limiter.express_connections == 2
         node.limiter.apply(NodeLimits(max_connections=1))
-        node.pipeline.resize()
+        node.slots.resize()
         await node.until_ended(node.add(PERSONAL, *members(3)))
     assert len(node.reports) == 3
 
