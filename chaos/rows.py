@@ -15,7 +15,8 @@ SELECT (SELECT count(*) FROM batches WHERE state IN ('released', 'claimed')), (S
 """
 _RELEASING = """
 SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
-WHERE l.locktype = 'advisory' AND l.granted AND a.application_name LIKE 'listfleet scheduler%' LIMIT 1
+WHERE l.locktype = 'advisory' AND l.granted AND a.datname = current_database()
+  AND a.application_name LIKE 'listfleet scheduler%' LIMIT 1
 """
 
 
