@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from deploy.local.live_cluster import LiveCluster
 
 MEMBERS = 3000
@@ -26,6 +28,7 @@ def test_a_stopped_node_leaves_nobody_out_and_doubles_nothing(running_cluster: L
     assert node["left_at"] is not None
 
 
+@pytest.mark.long
 def test_a_rolling_restart_of_all_nodes_doubles_nothing(running_cluster: LiveCluster) -> None:
     cluster = running_cluster
     cluster.sink.latency_seconds = 0.02

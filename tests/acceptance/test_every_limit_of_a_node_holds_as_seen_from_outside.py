@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 import httpx
+import pytest
 
 from deploy.local.dns_server import Records, dns_server_in_a_thread
 from deploy.local.live_cluster import LiveCluster, wait_until
@@ -86,6 +87,7 @@ def test_lanes_hourly_messages_megabits_and_connections_to_a_relay(cluster: Live
     assert len(sink.copies_per_recipient()) == len(sink.copies) == MEMBERS
 
 
+@pytest.mark.long
 def test_a_host_has_its_connections_and_others_mail_goes_on(
     cluster: LiveCluster, start_sink: Callable[..., Sink]
 ) -> None:
