@@ -20,6 +20,7 @@ class HeldBatch:
     batch: ClaimedBatch
     #: What to send, or what every recipient comes to without sending.
     content: WireContent | Copies | Outcome
+    #: When the claim was asked for, by the loop's clock.
     claimed_at_seconds: float
     #: Called once, when nothing of the batch is unstarted: the broker's message can go.
     on_all_started: Callable[[], None]

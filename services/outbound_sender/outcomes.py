@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter as Counted
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import structlog
 from prometheus_client import Counter, Histogram
@@ -42,7 +43,7 @@ class Recorder:
         *,
         node_name: Callable[[], str],
         unstarted_of: Callable[[Sequence[int]], Mapping[int, int]],
-        on_cancelled: Callable[[Mapping[int, tuple[int, ...]]], Awaitable[None]],
+        on_cancelled: Callable[[Mapping[int, tuple[int, ...]]], Coroutine[Any, Any, None]],
     ) -> None:
         """`unstarted_of` tells how many recipients of each batch are not started; `on_cancelled` tells their holders
         about second copies of what an earlier holder delivered after all."""
@@ -52,6 +53,7 @@ class Recorder:
         self._on_cancelled = on_cancelled
         self._pending: list[_Pending] = []
         self._has_pending = asyncio.Event()
+        self._telling: set[asyncio.Task[None]] = set()
 
     async def record(self, report: Report) -> None:
         """Return once the outcome is committed, however long the database is down."""
@@ -101,7 +103,10 @@ class Recorder:
             plain = Outcome(reports[0].outcome.kind, "the remote's words could not be stored")
             recorded = await self._record(connection, [replace(reports[0], outcome=plain)])
         if recorded.to_cancel:
-            await self._on_cancelled(recorded.to_cancel)
+            # The broker may be down: nobody's commit waits for it.
+            telling = asyncio.create_task(self._on_cancelled(recorded.to_cancel))
+            self._telling.add(telling)
+            telling.add_done_callback(self._telling.discard)
 
     async def _record(self, connection: RawConnection, reports: Sequence[Report]) -> Recorded:
         return await outcomes.record_outcomes(

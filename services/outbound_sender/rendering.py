@@ -115,7 +115,11 @@ class Renderer:
             raise
         finally:
             self._shrink()
-        return compiled if isinstance(compiled, Outcome) else await self._signed(kept, compiled)
+        if isinstance(compiled, Outcome):
+            if compiled.kind is OutcomeKind.DEFERRED:
+                self._kept.pop(key, None)  # a fault of ours may be over when it is tried again
+            return compiled
+        return await self._signed(kept, compiled)
 
     async def _signed(self, kept: _Kept, compiled: CompiledMailing) -> WireContent | PersonalContent | Outcome:
         try:
@@ -130,6 +134,7 @@ class Renderer:
         try:
             return await asyncio.shield(kept.signed)
         except Exception as error:  # noqa: BLE001
+            kept.signed = None
             _log.exception("message not signed", domain=compiled.return_domain)
             return Outcome(OutcomeKind.DEFERRED, f"4.7.0 the message could not be signed: {type(error).__name__}")
 

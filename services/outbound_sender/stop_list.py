@@ -46,10 +46,11 @@ class StopList:
         for delivery_or_key in stopped:
             self._stopped[delivery_or_key] = now
 
-    def claimed(self, delivery_ids: Iterable[int], addresses: Iterable[Address]) -> None:
-        """These were not stopped when they were claimed, a moment ago; what was since is read again."""
+    def claimed(self, delivery_ids: Iterable[int], addresses: Iterable[Address], asked_at_seconds: float) -> None:
+        """These were not stopped when they were claimed, after `asked_at_seconds` (monotonic); what was heard since
+        then holds."""
         if self._stopped:
-            for delivery_id in delivery_ids:
-                self._stopped.pop(delivery_id, None)
-            for address in addresses:
-                self._stopped.pop(address.key, None)
+            these: list[int | str] = [*delivery_ids, *[address.key for address in addresses]]
+            for stopped in these:
+                if self._stopped.get(stopped, asked_at_seconds) < asked_at_seconds:
+                    del self._stopped[stopped]

@@ -192,12 +192,12 @@ class Taker:
     ) -> HeldBatch | None:
         """The batch with its recipients, and no content yet; `None` when it is not to be had, or is empty."""
         token = uuid4()
-        asked_at_seconds = 0.0
+        asked_at_seconds, claimed_at_seconds = 0.0, 0.0
 
         async def claim() -> ClaimedBatch | None:
-            nonlocal asked_at_seconds
+            nonlocal asked_at_seconds, claimed_at_seconds
             async with self._database.raw() as connection:
-                asked_at_seconds = seconds_since_boot()
+                asked_at_seconds, claimed_at_seconds = seconds_since_boot(), asyncio.get_running_loop().time()
                 return await claims.claim(
                     connection,
                     batch_id,
@@ -215,7 +215,7 @@ class Taker:
         return HeldBatch(
             claimed,
             NOT_LOADED,
-            asyncio.get_running_loop().time(),
+            claimed_at_seconds,
             on_all_started=lambda: self._spawn(on_all_started()),
             unstarted=set(ids),
             open=set(ids),
@@ -233,9 +233,9 @@ class Taker:
         if self._lease() != lease:
             held.on_all_started()  # Taken over while the database was down: the claim is nobody's.
             return
-        self._held[held.id] = held
         jobs = [Job(held, recipient, Address.parse(recipient.address)) for recipient in batch.recipients]
-        self._stops.claimed(held.open, [job.address for job in jobs])
+        self._held[held.id] = held
+        self._stops.claimed(held.open, [job.address for job in jobs], held.claimed_at_seconds)
         self._backlog.add(self._without_misfits(jobs))
 
     def _without_misfits(self, jobs: Sequence[Job]) -> Sequence[Job]:

@@ -82,6 +82,7 @@ def build(settings: OutboundSettings) -> Process:
                 await publisher.broadcast(DeliveriesCancelled(batch_id, delivery_ids))
             except BrokerUnavailable as error:
                 _log.warning("cancellation not heard", batch=batch_id, error=str(error))
+                return
 
     async def seven_bit(mailing_id: int, recipient: Recipient) -> WireContent | Outcome:
         return await until_available(lambda: renderer.in_seven_bits(mailing_id, recipient), doing="content")

@@ -21,6 +21,8 @@ from shared.store.engine import RawConnection
 #: At so many deaths of its nodes a delivery is released alone, and at so many it is parked.
 DEATHS_UNTIL_ALONE = 2
 DEATHS_UNTIL_PARKED = 5
+#: Batches of dead nodes that one transaction takes over.
+TAKEN_OVER_AT_ONCE = 200
 
 
 class Batch(SQLModel, table=True):
@@ -181,19 +183,29 @@ async def hand_back_whole(connection: RawConnection, batch_id: int, token: UUID)
 async def take_over_orphans(connection: RawConnection) -> int:
     """Revoke every claim without a live lease and let its recipients be released again; how many those are.
 
-    Their attempt and their count of deaths go up by one; at five deaths a delivery is parked, whole.
+    Their attempt and their count of deaths go up by one; at five deaths a delivery is parked, whole. A transaction
+    takes some of the batches, so that whoever runs out of time has not done it all for nothing.
     """
+    recipients = 0
+    while (taken_over := await _take_over_some(connection)) is not None:
+        recipients += taken_over
+    return recipients
+
+
+async def _take_over_some(connection: RawConnection) -> int | None:
+    """The recipients of some batches that were taken over; `None` when there was no batch left."""
     async with connection.transaction():
         orphans = await connection.fetch(
             """
             SELECT id FROM batches
             WHERE state = 'claimed'
               AND NOT EXISTS (SELECT FROM nodes WHERE nodes.incarnation = batches.holder AND nodes.state = 'live')
-            ORDER BY id FOR NO KEY UPDATE
-            """
+            ORDER BY id LIMIT $1 FOR NO KEY UPDATE
+            """,
+            TAKEN_OVER_AT_ONCE,
         )
         if not orphans:
-            return 0
+            return None
         return await connection.fetchval(  # type: ignore[no-any-return]
             f"""
             WITH back AS (

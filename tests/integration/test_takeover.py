@@ -44,6 +44,16 @@ async def test_taking_over_twice_takes_over_once(connection: RawConnection) -> N
     assert await connection.fetchval("SELECT max(deaths) FROM outstanding") == 1
 
 
+async def test_many_batches_are_taken_over_some_at_a_time(
+    connection: RawConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "TAKEN_OVER_AT_ONCE", 2)
+    dead = await stored.new_lease(connection)
+    for _ in range(5):
+        await stored.claimed_mailing(connection, 2, dead)
+    assert await stored.lose(connection, dead) == 10
+
+
 async def test_what_a_node_left_behind_that_said_good_bye_is_taken_over_too(connection: RawConnection) -> None:
     lease = await stored.new_lease(connection)
     await stored.claimed_mailing(connection, 2, lease)

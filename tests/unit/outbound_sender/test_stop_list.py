@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from time import monotonic
 from typing import cast
 from uuid import uuid4
 
@@ -59,7 +60,11 @@ def test_what_was_heard_is_remembered_until_it_is_claimed_anew() -> None:
     stops.read(Stops())
     assert stops.covers(job())
     assert stops.covers(job(2, "bob@example.com"))
-    stops.claimed([1, 2], [Address.parse("Ann@example.com"), Address.parse("bob@example.com")])
+    asked_before, asked_after = 0.0, monotonic() + 1
+    stops.claimed([1, 2], [Address.parse("Ann@example.com"), Address.parse("bob@example.com")], asked_before)
+    assert stops.covers(job()), "heard while the claim was on its way"
+    assert stops.covers(job(2, "bob@example.com"))
+    stops.claimed([1, 2], [Address.parse("Ann@example.com"), Address.parse("bob@example.com")], asked_after)
     assert not stops.covers(job())
     assert not stops.covers(job(2, "bob@example.com"))
 
