@@ -211,11 +211,14 @@ async def test_a_fault_of_ours_is_everybodys_deferral(monkeypatch: pytest.Monkey
     def fail(_mailing: MailingContent, _return_path_local: str | None, *, seven_bit: bool) -> CompiledMailing:
         raise RecursionError("too deep")
 
-    monkeypatch.setattr(rendering, "compile_mailing", fail)
-    outcome = await Renderer(Loader(), no_keys, secret=SECRET).content(1)
+    renderer = Renderer(Loader(), no_keys, secret=SECRET)
+    with monkeypatch.context() as failing:
+        failing.setattr(rendering, "compile_mailing", fail)
+        outcome = await renderer.content(1)
     assert isinstance(outcome, Outcome)
     assert outcome.kind is OutcomeKind.DEFERRED
     assert outcome.because.startswith("4.3.0 ")
+    assert isinstance(await renderer.content(1), WireContent), "tried again when it is over"
 
 
 @pytest.mark.parametrize(
