@@ -60,6 +60,7 @@ $(READY): requirements-dev.lock
 	@$(BIN)/python -m pip --quiet --disable-pip-version-check install --require-hashes --requirement $<
 	@touch $@
 
-clean: ## Remove what was made here: the virtual environment, the demo's and the tests' files, caches
-	rm -rf $(VENV) .local .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+clean: ## Remove what was made here: the virtual environment, the demo's and the tests' files, results, caches
+	rm -rf $(VENV) .local .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis \
+	  bench/results.json chaos/results.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

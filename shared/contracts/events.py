@@ -12,7 +12,8 @@ class MailReceived(Payload, frozen=True, tag="MailReceived/1"):
 
 
 class NodeSettingsChanged(Payload, frozen=True, tag="NodeSettingsChanged/1"):
-    """Somebody changed a node's settings, or, without a name, the defaults. The rows say to what."""
+    """Somebody changed a node's settings, or, without a name, what holds for all nodes: defaults, domain limits, TLS
+    policies. The rows say to what."""
 
     node_name: str | None = None
 

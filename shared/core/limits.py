@@ -63,7 +63,7 @@ class NodeLimits:
     max_messages_per_hour: int | None = None
     #: Content of messages, in 1,000,000 bits.
     max_megabits_per_second: float | None = None
-    #: Batches that RabbitMQ may hand to the node before the first is finished.
+    #: Batches handed to the node ahead, for each lane: RabbitMQ hands out no more before the first is finished.
     prefetch_batches: int = 4
 
     def serves(self, lane: str) -> bool:

@@ -72,8 +72,7 @@ def test_a_missing_setting_ends_the_process_with_a_sentence_that_names_it(
 ) -> None:
     assert ended[kind].returncode == 2
     assert "LISTFLEET_LOG_LEVEL is wrong" in ended[kind].stderr
-    if kind != "tracking_api":
-        assert "LISTFLEET_DATABASE_URL is not set." in ended[kind].stderr
+    assert "LISTFLEET_DATABASE_URL is not set." in ended[kind].stderr
     assert "Traceback" not in ended[kind].stderr
 
 

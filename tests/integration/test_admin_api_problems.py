@@ -67,6 +67,18 @@ async def test_every_field_of_every_schema_is_described(api: AdminClient) -> Non
     assert silent == []
 
 
+async def test_every_parameter_of_every_operation_is_described(api: AdminClient) -> None:
+    paths = (await api.get("http://api/openapi.json")).json()["paths"]
+    parameters = [
+        (method, path, parameter)
+        for path, operations in paths.items()
+        for method, operation in operations.items()
+        for parameter in operation.get("parameters", [])
+    ]
+    assert len(parameters) > 20
+    assert [(method, path, p["name"]) for method, path, p in parameters if not p.get("description")] == []
+
+
 async def test_every_body_refuses_fields_that_it_does_not_know(api: AdminClient) -> None:
     description = (await api.get("http://api/openapi.json")).json()
     bodies = {

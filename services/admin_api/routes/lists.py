@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Path, Response
 
 from services.admin_api.checked_route import CheckedRoute, database_of
 from services.admin_api.paging import WhichPage
@@ -20,6 +20,7 @@ from shared.store.lists import MailingList
 router = APIRouter(prefix="/lists", tags=["Lists"], route_class=CheckedRoute)
 
 Store = Annotated[Database, Depends(database_of)]
+ListAddress = Annotated[str, Path(description="The list's posting address, in any spelling.")]
 
 
 async def list_at(session: Session, address: str) -> MailingList:
@@ -74,14 +75,14 @@ async def make_list(database: Store, new: NewList, response: Response) -> ListAn
 
 
 @router.get("/{address}")
-async def get_list(database: Store, address: str) -> ListAnswer:
+async def get_list(database: Store, address: ListAddress) -> ListAnswer:
     """One list, by its posting address."""
     async with database.transaction() as session:
         return ListAnswer.model_validate(await list_at(session, address))
 
 
 @router.patch("/{address}")
-async def change_list(database: Store, address: str, change: ListChange) -> ListAnswer:
+async def change_list(database: Store, address: ListAddress, change: ListChange) -> ListAnswer:
     """Change a list; the next post is judged by it."""
     async with database.transaction() as session:
         found = await list_at(session, address)

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import StreamingResponse
 
 from services.admin_api.checked_route import CheckedRoute
-from services.admin_api.routes.lists import Store, list_at
+from services.admin_api.routes.lists import ListAddress, Store, list_at
 from services.admin_api.transfer import ndjson
 from services.admin_api.transfer.csv_format import CsvWriter
 from shared.store import members
@@ -40,7 +40,7 @@ class Format(StrEnum):
 )
 async def export_members(
     database: Store,
-    address: str,
+    address: ListAddress,
     file_format: Annotated[Format, Query(alias="format", description="How the file is written.")] = Format.CSV,
 ) -> StreamingResponse:
     """All members as they were imported; the file can be imported again unchanged.

@@ -7,7 +7,7 @@ from starlette.requests import ClientDisconnect
 
 from services.admin_api.checked_route import StreamingRoute
 from services.admin_api.problems import DATABASE_DOWN, RETRY_AFTER_SECONDS, Problem
-from services.admin_api.routes.lists import Store, list_at
+from services.admin_api.routes.lists import ListAddress, Store, list_at
 from services.admin_api.schemas.members import ImportAnswer
 from services.admin_api.transfer.csv_format import CsvReader
 from services.admin_api.transfer.importing import ImportInterrupted, MemberImport
@@ -28,7 +28,7 @@ _FILE = {"schema": {"type": "string", "format": "binary"}}
     "/import",
     openapi_extra={"requestBody": {"required": True, "content": {"text/csv": _FILE, "application/x-ndjson": _FILE}}},
 )
-async def import_members(database: Store, address: str, request: Request) -> ImportAnswer:
+async def import_members(database: Store, address: ListAddress, request: Request) -> ImportAnswer:
     """Add or update members from CSV (UTF-8, a header row, commas) or NDJSON, of any length.
 
     CSV: the columns `email` (required), `display_name`, `status`, `delivery_mode` and `role`; any other column is a

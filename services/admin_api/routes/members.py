@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Path
 
 from services.admin_api.checked_route import CheckedRoute
 from services.admin_api.paging import WhichPage
 from services.admin_api.problems import Problem
-from services.admin_api.routes.lists import Store, list_at
+from services.admin_api.routes.lists import ListAddress, Store, list_at
 from services.admin_api.schemas.base import Page
 from services.admin_api.schemas.members import MemberAnswer, MemberChange, NewMemberBody
 from shared.core.address import Address, InvalidAddress
@@ -18,9 +20,11 @@ from shared.store.members import Member
 
 router = APIRouter(prefix="/lists/{address}/members", tags=["Members"], route_class=CheckedRoute)
 
+MemberAddress = Annotated[str, Path(description="The mail address, in any spelling.")]
+
 
 @router.get("")
-async def get_members(database: Store, address: str, which: WhichPage) -> Page[MemberAnswer]:
+async def get_members(database: Store, address: ListAddress, which: WhichPage) -> Page[MemberAnswer]:
     """A list's members of every status, in the order they were added."""
     async with database.transaction() as session:
         mailing_list = await list_at(session, address)
@@ -29,7 +33,7 @@ async def get_members(database: Store, address: str, which: WhichPage) -> Page[M
 
 
 @router.post("", status_code=201)
-async def add_member(database: Store, address: str, new: NewMemberBody) -> MemberAnswer:
+async def add_member(database: Store, address: ListAddress, new: NewMemberBody) -> MemberAnswer:
     """Add a member. 409 when the address is on the list, also as one who left, or when nobody may mail it."""
     async with database.transaction() as session:
         mailing_list = await list_at(session, address)
@@ -45,14 +49,16 @@ async def add_member(database: Store, address: str, new: NewMemberBody) -> Membe
 
 
 @router.get("/{email:path}")
-async def get_member(database: Store, address: str, email: str) -> MemberAnswer:
+async def get_member(database: Store, address: ListAddress, email: MemberAddress) -> MemberAnswer:
     """One member, by the address in any spelling."""
     async with database.transaction() as session:
         return MemberAnswer.model_validate(await _member_at(session, address, email))
 
 
 @router.patch("/{email:path}")
-async def change_member(database: Store, address: str, email: str, change: MemberChange) -> MemberAnswer:
+async def change_member(
+    database: Store, address: ListAddress, email: MemberAddress, change: MemberChange
+) -> MemberAnswer:
     """Change a member. Setting the status is the one way to make a subscriber of somebody who left or is held."""
     async with database.transaction() as session:
         member = await _member_at(session, address, email)
@@ -62,7 +68,7 @@ async def change_member(database: Store, address: str, email: str, change: Membe
 
 
 @router.delete("/{email:path}", status_code=204)
-async def remove_member(database: Store, address: str, email: str) -> None:
+async def remove_member(database: Store, address: ListAddress, email: MemberAddress) -> None:
     """Remove a member: the address is kept as unsubscribed, so that no import brings it back."""
     async with database.transaction() as session:
         (await _member_at(session, address, email)).status = MemberStatus.UNSUBSCRIBED

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 
 from services.admin_api.checked_route import CheckedRoute
 from services.admin_api.problems import Problem
@@ -14,9 +15,11 @@ from shared.store import messages
 
 router = APIRouter(prefix="/messages", tags=["Messages"], route_class=CheckedRoute)
 
+MessageId = Annotated[UUID, Path(description="The message's id, as our 250 named it.")]
+
 
 @router.get("/{message_id}")
-async def get_message(database: Store, message_id: UUID) -> MessageAnswer:
+async def get_message(database: Store, message_id: MessageId) -> MessageAnswer:
     """What became of a message, at each recipient it was accepted for, by the id that our 250 named."""
     async with database.transaction() as session:
         found = await messages.find(session, message_id, with_content=False)

@@ -10,6 +10,7 @@ from services.admin_api.checked_route import CheckedRoute
 from services.admin_api.paging import WhichPage
 from services.admin_api.problems import Problem
 from services.admin_api.routes.lists import Store
+from services.admin_api.routes.members import MemberAddress
 from services.admin_api.routes.nodes import Announcing
 from services.admin_api.schemas.base import Page
 from services.admin_api.schemas.suppressions import NewSuppression, SuppressionAnswer
@@ -50,7 +51,7 @@ async def suppress(
 
 
 @router.delete("/{email:path}", status_code=204)
-async def allow(database: Store, email: str) -> None:
+async def allow(database: Store, email: MemberAddress) -> None:
     """Let mail to the address go again."""
     try:
         key = Address.parse(email).key

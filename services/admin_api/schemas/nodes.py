@@ -33,7 +33,7 @@ class NodeSettings(Body):
     """Content of messages (header and body as SMTP carries them, without commands, TLS and TCP) in 1,000,000 bits per
     second, all connections together: 0.01 to 1,000,000. In no one-second window more than 5 % above."""
     prefetch_batches: int = may_be_absent()
-    """Batches handed to the node ahead: 1 to 1,000. Cannot be null."""
+    """Batches handed to the node ahead, for each lane: 1 to 1,000. Cannot be null."""
 
     @field_validator("*", mode="before")
     @classmethod
@@ -61,7 +61,7 @@ class EffectiveSettings(Answer):
     max_megabits_per_second: float | None
     """Content of messages, in 1,000,000 bits per second."""
     prefetch_batches: int
-    """Batches handed to the node ahead."""
+    """Batches handed to the node ahead, for each lane."""
 
 
 class SettingsAnswer(Answer):
