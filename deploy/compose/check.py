@@ -1,8 +1,8 @@
 """`python3 -m deploy.compose.check`: four outbound containers on a clean clone deliver a post, each copy once.
 
 Clones the project's last commit (with `--as-it-is`: copies the files as they are now) into a temporary folder, builds
-and starts the cluster there without a `.env`, and goes through `one_post`. Ends with 0 when every member has exactly
-one copy. Leaves no container and no volume behind. Needs Docker, Compose (v2, or docker-compose 1.29), git, and
+and starts the cluster there without a `.env`, and goes through `one_post`; then again with two ingress, tracking and
+scheduler containers. Ends with 0 when every member has exactly one copy of each post. Leaves no container and no volume behind. Needs Docker, Compose (v2, or docker-compose 1.29), git, and
 Python's standard library; the four ports of docker-compose.yml must be free.
 """
 
@@ -21,7 +21,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from deploy.compose.one_post import CheckFailed, deliver, say
+from deploy.compose.one_post import CheckFailed, deliver, deliver_another, say
 
 PROJECT = Path(__file__).resolve().parents[2]
 NODES = 4
@@ -42,6 +42,8 @@ def main() -> int:
         try:
             cluster.start()
             deliver(cluster.admin_token(), NODES)
+            cluster.double()
+            deliver_another()
         except (CheckFailed, subprocess.CalledProcessError) as failure:
             cluster.show_logs()
             say(f"FAILED: {failure}")
@@ -67,6 +69,12 @@ class Cluster:
         self._run("build")
         say(f"starting the cluster with {NODES} outbound nodes")
         self._run("up", "-d", "--scale", f"outbound={NODES}")
+
+    def double(self) -> None:
+        """Two of each service that a balancer or the broker spreads work over."""
+        say("starting a second ingress, tracking and scheduler")
+        services = {"outbound": NODES, "ingress": 2, "tracking": 2, "scheduler": 2}
+        self._run("up", "-d", *[word for name, n in services.items() for word in ("--scale", f"{name}={n}")])
 
     def admin_token(self) -> str:
         """The token, from the log, where it stands once."""
