@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import ClassVar, Protocol
@@ -130,6 +130,8 @@ class NextHop:
         )
         failure = Outcome(OutcomeKind.DEFERRED, f"no host for {domain}")
         limits = self._domain_limits()
+        if not limits.of_domain(domain):
+            targets = _from_limit_on(targets, domain_limit, limits)
         for turn in range(self._sources.turns):
             terms = replace(terms, source_for=partial(self._sources.towards, domain=domain, turn=turn))
             refusing = []
@@ -177,3 +179,16 @@ class NextHop:
             return replace(target, addresses=alive or target.addresses)
         because = next(because for because in why.values() if because is not None)
         return Outcome(OutcomeKind.DEFERRED, f"{because} (found within the last minutes)", None, target.host)
+
+
+def _from_limit_on(targets: Sequence[Target], domain_limit: str, limits: DomainLimits) -> tuple[Target, ...]:
+    """The targets without those of the limits whose turn was before `domain_limit`'s.
+
+    The recipient was released under those before, and got no service there. Were they asked for again, it would go from
+    one limit to the next for ever, without an attempt that counts.
+    """
+    of_hosts = [limits.of_host(target.host) for target in targets]
+    if domain_limit == UNLIMITED or domain_limit not in of_hosts:
+        return tuple(targets)
+    before = set(of_hosts[: of_hosts.index(domain_limit)]) - {UNLIMITED}
+    return tuple(target for target, of_host in zip(targets, of_hosts, strict=True) if of_host not in before)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from random import random
 
 from prometheus_client import Histogram
@@ -14,7 +15,7 @@ from services.outbound_sender.backlog import Backlog
 from services.outbound_sender.copies import Copies, WireContent
 from services.outbound_sender.held_batch import Job
 from services.outbound_sender.host_places import HostFull
-from services.outbound_sender.kept_connection import Kept, LimitedHost, NextHop
+from services.outbound_sender.kept_connection import Connection, Kept, LimitedHost, NextHop
 from services.outbound_sender.limits import Limiter
 from services.outbound_sender.taking import Taker
 from shared.core.address import Address
@@ -106,11 +107,7 @@ class Pipeline:
         await self.close(kept)
 
     async def _serve(self, job: Job, kept: Kept) -> None:
-        def may_start() -> bool:
-            if not self._limiter.limits.serves(job.held.batch.lane) or self._is_stopped(job):
-                return False
-            return self._may_send() and self._taker.holds(job)
-
+        may_start = partial(self._may_start, job)
         began_seconds = time.monotonic()
         content = job.held.content
         if isinstance(content, Copies):
@@ -130,10 +127,9 @@ class Pipeline:
         if failure is not None:
             await self._go_without(failure, job, kept, may_start)
             return
-        if content.has_8bit and not kept.connection.takes_8bit:
-            content = await self._seven_bit(job.held.batch.mailing_id, job.recipient)
-        if isinstance(content, Outcome):
-            await self._end_without_sending(job, content, kept)
+        taken = await self._as_taken(content, job, kept.connection)
+        if isinstance(taken, Outcome):
+            await self._end_without_sending(job, taken, kept)
             return
         jobs = [job]
         if content.shared_return_path is not None and job.held.moments is None:
@@ -142,20 +138,48 @@ class Pipeline:
             self._taker.started(starting)
         self.started += len(jobs)
         while jobs:
-            settled, left = await self._transact(jobs, content, kept)
-            sent_seconds, is_ours = time.monotonic(), self._taker.holds(job)
+            settled, left = await self._transact(jobs, taken, kept)
+            sent_seconds, is_ours = time.monotonic(), self._taker.holds(jobs[0])
             await self._commit_all(settled, kept)
             if is_ours and job.held.moments is None:  # Who waits for moments says nothing about what can be started.
                 commit_seconds = min(time.monotonic() - sent_seconds, MAX_COMMIT_SECONDS)
                 self._measure((sent_seconds - began_seconds + commit_seconds) / len(jobs))
-            if left and (failure := await self._connect(left[0], kept)):
-                if isinstance(failure, LimitedHost):
-                    self._taker.hand_back(left, domain_limit=failure.pattern)
-                    return
-                outcome = failure.as_outcome if isinstance(failure, HostFull) else failure
-                await self._commit_all([self._without_sending(other, outcome) for other in left], kept)
+            jobs = [other for other in left if self._may_start(other)]
+            self._taker.hand_back([other for other in left if other not in jobs])
+            if not jobs:
                 return
-            jobs, began_seconds = left, time.monotonic()
+            again = await self._connect_again(jobs, content, kept)
+            if again is None:
+                return
+            taken, began_seconds = again, time.monotonic()
+
+    async def _connect_again(self, left: Sequence[Job], content: WireContent, kept: Kept) -> WireContent | None:
+        """The content as the peer takes it that whom the last one left over are sent to now; `None` when they have an
+        outcome without that, or went back to the others."""
+        failure = await self._connect(left[0], kept)
+        if isinstance(failure, LimitedHost):
+            self._taker.hand_back(left, domain_limit=failure.pattern)
+            return None
+        if failure is None:
+            assert kept.connection is not None  # noqa: S101 - `_connect` saw to it
+            taken = await self._as_taken(content, left[0], kept.connection)
+            if isinstance(taken, WireContent):
+                return taken
+            failure = taken
+        outcome = failure.as_outcome if isinstance(failure, HostFull) else failure
+        await self._commit_all([self._without_sending(job, outcome) for job in left], kept)
+        return None
+
+    async def _as_taken(self, content: WireContent, job: Job, connection: Connection) -> WireContent | Outcome:
+        """The content as this peer takes it."""
+        if content.has_8bit and not connection.takes_8bit:
+            return await self._seven_bit(job.held.batch.mailing_id, job.recipient)
+        return content
+
+    def _may_start(self, job: Job) -> bool:
+        if not self._limiter.limits.serves(job.held.batch.lane) or self._is_stopped(job):
+            return False
+        return self._may_send() and self._taker.holds(job)
 
     async def _turn(self, job: Job, content_bytes: int, may_start: Callable[[], bool]) -> bool:
         """True when the job's message starts now: by the moments of its limit, and by the node's rates."""

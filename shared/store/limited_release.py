@@ -60,7 +60,11 @@ async def try_lock(connection: RawConnection) -> bool:
 
 
 async def demands(connection: RawConnection) -> Sequence[LimitedDemand]:
-    """Everything limited that is due, by limit, mailing by mailing."""
+    """Everything limited that is due and that a live node would take, by limit, mailing by mailing.
+
+    What nobody takes would hold the connections and the moments of its limit, which mailings of other lanes are under
+    too.
+    """
     rows = await connection.fetch(
         """
         WITH RECURSIVE pairs AS (
@@ -93,6 +97,8 @@ async def demands(connection: RawConnection) -> Sequence[LimitedDemand]:
           -- Nothing of a stopped mailing (stops.py) is released.
           AND NOT m.is_paused AND m.cancelled_at IS NULL
           AND least(m.gives_up_at, m.not_after_at) > now() + make_interval(secs => $2)
+          AND EXISTS (SELECT FROM nodes n WHERE n.kind = 'outbound' AND n.state = 'live' AND n.capacity_per_second > 0
+                      AND (n.lanes IS NULL OR m.lane::text = ANY(n.lanes)))
         ORDER BY wanted.domain_limit, wanted.mailing_id
         """,
         COUNT_TO,

@@ -48,7 +48,9 @@ def releaser_on(database: Database, publisher: FakePublisher) -> LimitedReleaser
 
 
 @pytest.fixture
-async def releaser(database: Database, publisher: FakePublisher) -> LimitedReleaser:
+async def releaser(connection: RawConnection, database: Database, publisher: FakePublisher) -> LimitedReleaser:
+    """One that has a node to release to."""
+    await node_that_starts(connection, 50)
     return releaser_on(database, publisher)
 
 
@@ -116,6 +118,7 @@ async def test_moments_are_given_out_once_and_an_interval_apart_by_schedulers_th
     connection: RawConnection, database_url: str, publisher: FakePublisher
 ) -> None:
     await limit(connection, messages_per_minute=120)
+    await node_that_starts(connection, 50)
     await stored.new_mailing(connection, 500)
     databases = [Database(database_url, name=f"scheduler-{n}") for n in range(3)]
     try:
@@ -180,7 +183,6 @@ async def test_limited_recipients_are_in_nobodys_window(
     connection: RawConnection, database: Database, publisher: FakePublisher, releaser: LimitedReleaser
 ) -> None:
     await limit(connection, connections=1, messages_per_connection=100)
-    await node_that_starts(connection, 50)
     mailing_id = await stored.new_mailing(connection, 1000)
     await connection.execute("UPDATE outstanding SET domain_limit = '' WHERE delivery_id % 2 = 0")
     await releaser.step()
@@ -220,7 +222,6 @@ async def test_what_turned_out_to_be_under_another_limit_goes_back_under_it(conn
 async def test_a_list_with_a_limit_is_released_at_its_rate_and_no_other_way(
     connection: RawConnection, database: Database, publisher: FakePublisher, releaser: LimitedReleaser
 ) -> None:
-    await node_that_starts(connection, 1000)
     await stored.new_mailing(connection, 500)
     await connection.execute("UPDATE mailing_lists SET max_messages_per_hour = 3600")
     await step_until_full(Releaser(database, publisher, publish_within_seconds=5, republish_after_seconds=30))
@@ -264,3 +265,20 @@ async def test_what_two_nodes_died_of_is_alone_under_a_limit_too(
     )
     assert [row["open"] for row in rows] == [1]
     assert sum(await sizes(connection)) == 6
+
+
+async def test_what_no_live_node_takes_holds_no_limit_up(connection: RawConnection, releaser: LimitedReleaser) -> None:
+    await limit(connection, connections=2, messages_per_connection=5)
+    await connection.execute("UPDATE nodes SET lanes = '{posts}'")
+    bulk = await stored.new_mailing(connection, 20, lane=Lane.BULK)
+    assert not await releaser.step()
+    posts = await stored.new_mailing(connection, 20, lane=Lane.POSTS)
+    assert await releaser.step()
+    rows = await connection.fetch("SELECT mailing_id FROM batches")
+    assert [row["mailing_id"] for row in rows] == [posts, posts]
+    await connection.execute("UPDATE nodes SET lanes = '{posts,bulk}'")
+    await connection.execute("UPDATE domain_limits SET connections = 4")
+    assert await releaser.step()
+    assert await connection.fetchval("SELECT count(*) FROM batches WHERE mailing_id = $1", bulk) > 0
+    await connection.execute("UPDATE nodes SET capacity_per_second = 0")
+    assert not await releaser.step()

@@ -137,6 +137,8 @@ async def test_making_batches_touches_what_is_released(connection: RawConnection
 
 async def test_release_under_limits_touches_what_is_released(connection: RawConnection, mailing_id: int) -> None:
     await connection.execute("INSERT INTO domain_limits (pattern, connections) VALUES ('example.com', 5)")
+    await stored.new_lease(connection)
+    await connection.execute("UPDATE nodes SET capacity_per_second = 50")
     await connection.execute(
         "UPDATE outstanding SET domain_limit = 'example.com' WHERE delivery_id IN"
         " (SELECT delivery_id FROM outstanding WHERE batch_id IS NULL ORDER BY delivery_id LIMIT 5000)"

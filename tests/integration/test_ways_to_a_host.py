@@ -11,10 +11,12 @@ import pytest
 from services.outbound_sender.connection import Connection
 from services.outbound_sender.dead_hosts import DEAD_SECONDS, DeadHosts
 from services.outbound_sender.dialing import FALL_BACK_SECONDS, is_ours
+from services.outbound_sender.kept_connection import LimitedHost
 from services.outbound_sender.next_hop import MAX_TIMEOUTS, MxRoute, NextHop, RelayRoute
 from services.outbound_sender.source_addresses import SourceAddresses
 from services.outbound_sender.transport import Target, Terms, connect
 from shared.core.delivery import Outcome, OutcomeKind
+from shared.core.domain_limit import DomainLimits
 from shared.dns.mx import MailHost, NoMailHost
 from tests.fakes.scripted_peer import EXTENSIONS, Dialogue, black_hole, scripted_peer
 from tests.integration.transactions import SHORT, on_loop, send, until
@@ -207,6 +209,25 @@ async def test_a_source_address_that_went_away_is_not_used() -> None:
         assert outcome.because == "none of this node's source addresses can be used"
         # It was our fault, and nobody is dead.
         assert isinstance(await next_hop.open_connection("x.test"), Connection)
+
+
+async def test_between_two_limits_of_mail_hosts_a_recipient_goes_on_and_never_back() -> None:
+    async with (
+        scripted_peer(is_busy) as first,
+        scripted_peer(is_busy, takes_mail, host="127.0.0.2", port=first.port) as second,
+    ):
+        hosts = Hosts("m1.a.test/127.0.0.1", "m2.b.test/127.0.0.2", "m3.a.test/127.0.0.1")
+        limits = DomainLimits(["mx:*.a.test", "mx:*.b.test"])
+        next_hop = NextHop(MxRoute(hosts, first.port), TERMS, domain_limits=lambda: limits)
+        assert await next_hop.open_connection("x.test") == LimitedHost("mx:*.a.test")
+        assert await next_hop.open_connection("x.test", "mx:*.a.test") == LimitedHost("mx:*.b.test")
+        refused = await next_hop.open_connection("x.test", "mx:*.b.test")
+        assert isinstance(refused, Outcome)  # An attempt that counts, and is waited after.
+        assert refused.remote_host == "m2.b.test"
+        connection = await next_hop.open_connection("x.test", "mx:*.b.test")
+        assert isinstance(connection, Connection), connection
+        connection.abort()
+        assert (len(first.dialogues), len(second.dialogues)) == (1, 2)
 
 
 def test_an_address_of_this_machine_is_known() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import cast
 from uuid import UUID
@@ -86,7 +87,9 @@ class Node:
         self.reports: list[Report] = []
         self.may_commit = asyncio.Event()
         self.may_commit.set()
-        self._answer, self._takes_8bit = answer, takes_8bit
+        self._answer, self.takes_8bit = answer, takes_8bit
+        self.may_send = True
+        self.handed_back: list[str] = []
         self.backlog = Backlog(lambda address: address.ascii_domain)
         self.limiter = limiter = Limiter()
         limiter.apply(NodeLimits(max_connections=max_connections, max_messages_per_second=per_second))
@@ -99,7 +102,7 @@ class Node:
             lambda _batch, _domain, _outcome: None,
             destination=lambda address: address.ascii_domain,
             secret=b"x" * 16,
-            may_send=lambda: True,
+            may_send=lambda: self.may_send,
             is_lease_fresh=lambda: True,
             max_messages_a_connection=max_messages,
             is_stopped=lambda _job: False,
@@ -108,7 +111,7 @@ class Node:
         self.slots = Slots(self.backlog, limiter, self.pipeline.serve, self.pipeline.close, idle_seconds=0.05)
 
     async def open_connection(self, domain: str, domain_limit: str) -> FakeConnection:  # noqa: ARG002 - all the same
-        self.connections.append(FakeConnection(self._answer, takes_8bit=self._takes_8bit))
+        self.connections.append(FakeConnection(self._answer, takes_8bit=self.takes_8bit))
         return self.connections[-1]
 
     async def record(self, report: Report) -> None:
@@ -116,7 +119,7 @@ class Node:
         self.reports.append(report)
 
     async def seven_bit(self, mailing_id: int, _recipient: Recipient) -> WireContent | Outcome:
-        return WireContent((b"=E9 %d\r\n.\r\n" % mailing_id,), has_8bit=False, return_domain="list.test")
+        return WireContent((b"=E9 %d\r\n.\r\n" % mailing_id,), False, "list.test", shared_return_path="post@list.test")
 
     def holds(self, job: Job) -> bool:  # noqa: ARG002 - nobody takes over
         return True
@@ -126,6 +129,12 @@ class Node:
 
     def ended(self, job: Job) -> None:
         job.held.open.discard(job.recipient.delivery_id)
+
+    def hand_back(self, jobs: Sequence[Job], *, domain_limit: str | None = None) -> None:  # noqa: ARG002 - as they were
+        for job in jobs:
+            self.started(job)
+            self.ended(job)
+            self.handed_back.append(job.recipient.address)
 
     @property
     def transactions(self) -> list[Sequence[str]]:
@@ -272,3 +281,29 @@ async def test_who_takes_seven_bits_gets_seven_bits() -> None:
     async with node.running():
         await node.until_ended(node.add(EIGHT_BIT, "a@x.test"), node.add(PERSONAL, "b@x.test"))
     assert [content for _, _, content in node.connections[0].sent] == [b"=E9 77\r\n.\r\n", *PERSONAL.segments]
+
+
+async def test_whom_the_peer_leaves_over_goes_back_when_nothing_may_start_any_more() -> None:
+    def takes_two_then_stops(recipients: Sequence[str]) -> Sequence[Outcome | None]:
+        node.may_send = False
+        return [EVERYBODY if place < 2 else None for place in range(len(recipients))]
+
+    node = Node(takes_two_then_stops)
+    async with node.running():
+        await node.until_ended(node.add(SHARED, *members(5)))
+    assert [len(recipients) for recipients in node.transactions] == [5]
+    assert [report.delivery_id for report in node.reports] == [0, 1]
+    assert node.handed_back == ["m2@x.test", "m3@x.test", "m4@x.test"]
+
+
+async def test_whom_the_peer_leaves_over_gets_the_bits_that_the_next_connection_takes() -> None:
+    def takes_one_and_ends(recipients: Sequence[str]) -> Sequence[Outcome | None]:
+        node.connections[-1].is_usable = False
+        node.takes_8bit = not node.takes_8bit
+        return [EVERYBODY, *[None] * (len(recipients) - 1)]
+
+    node = Node(takes_one_and_ends)
+    async with node.running():
+        await node.until_ended(node.add(replace(EIGHT_BIT, shared_return_path="post@list.test"), *members(3)))
+    contents = [content for connection in node.connections for _, _, content in connection.sent]
+    assert contents == [b"\xe9\r\n.\r\n", b"=E9 77\r\n.\r\n", b"\xe9\r\n.\r\n"]
