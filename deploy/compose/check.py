@@ -2,8 +2,9 @@
 
 Clones the project's last commit (with `--as-it-is`: copies the files as they are now) into a temporary folder, builds
 and starts the cluster there without a `.env`, and goes through `one_post`; then again with two ingress, tracking and
-scheduler containers. Ends with 0 when every member has exactly one copy of each post. Leaves no container and no volume behind. Needs Docker, Compose (v2, or docker-compose 1.29), git, and
-Python's standard library; the four ports of docker-compose.yml must be free.
+scheduler containers. Ends with 0 when every member has exactly one copy of each post. Leaves no container and no volume
+behind. Needs Docker, Compose (v2, or docker-compose 1.29), git, and Python's standard library; the four ports of
+docker-compose.yml must be free.
 """
 
 # ruff: noqa: S603, S607 - docker, compose and git, as they are on the path
