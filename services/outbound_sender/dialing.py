@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 from collections import deque
@@ -11,6 +12,19 @@ from dataclasses import dataclass, field
 
 #: How long an address is waited for before the next one is tried beside it (RFC 8305 §5).
 FALL_BACK_SECONDS = 0.25
+
+#: What is wrong with this node, and says nothing about the peer: no descriptors, memory, ports, addresses or routes.
+OWN_FAULTS = frozenset(
+    {
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOBUFS,
+        errno.ENOMEM,
+        errno.EADDRINUSE,
+        errno.EADDRNOTAVAIL,
+        errno.ENETUNREACH,
+    }
+)
 
 
 @dataclass(slots=True)
@@ -21,6 +35,8 @@ class Dialled:
     address: str = ""
     #: What happened at each address that was tried to its end before.
     failures: dict[str, str] = field(default_factory=dict)
+    #: Those of `failures` that are this node's own faults.
+    unasked: set[str] = field(default_factory=set)
 
 
 def is_ours(address: str) -> bool:
@@ -51,6 +67,8 @@ async def dial(sources: Mapping[str, str], port: int, *, timeout_seconds: float)
                 address = trying[task]
                 if error := task.exception():
                     dialled.failures[address] = _because(error)
+                    if getattr(error, "errno", None) in OWN_FAULTS:
+                        dialled.unasked.add(address)
                     del trying[task]
                 elif dialled.socket is None:
                     dialled.socket, dialled.address = task.result(), address

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from services.outbound_sender.host_places import NO_HOSTS, HostFull
 from shared.core.delivery import Outcome
+from shared.core.domain_limit import DomainLimits
 
 
 class Connection(Protocol):
@@ -71,6 +72,17 @@ class Kept:
     destination: str | None = None
     #: Recipients it was used for.
     messages: int = 0
+    #: Those in force when it was opened.
+    domain_limits: DomainLimits = field(default_factory=DomainLimits)
+
+    def is_under(self, domain_limits: DomainLimits) -> bool:
+        """Whether these were in force when the connection was opened: others may name its host."""
+        if self.domain_limits is domain_limits:  # Nearly always, and for each recipient.
+            return True
+        if self.domain_limits != domain_limits:
+            return False
+        self.domain_limits = domain_limits
+        return True
 
     @property
     def hosts(self) -> AbstractSet[str]:

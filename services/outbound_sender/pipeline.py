@@ -20,6 +20,7 @@ from services.outbound_sender.limits import Limiter
 from services.outbound_sender.taking import Taker
 from shared.core.address import Address
 from shared.core.delivery import Outcome, OutcomeKind
+from shared.core.domain_limit import DomainLimits
 from shared.core.retry import retry_after_seconds
 from shared.core.verp import return_path_local
 from shared.store.claims import ClaimedBatch, Recipient
@@ -63,13 +64,15 @@ class Pipeline:
         is_lease_fresh: Callable[[], bool],
         max_messages_a_connection: int,
         is_stopped: Callable[[Job], bool],
+        domain_limits: Callable[[], DomainLimits],
         seven_bit: Callable[[int, Recipient], Awaitable[WireContent | Outcome]],
     ) -> None:
         """`count` is told what each recipient's domain answered; `seven_bit` has what a server without 8BITMIME is sent
         of a mailing for a recipient.
 
         `may_send` says whether anything may start at all: the lease is fresh, sending is on, nobody drains.
-        `is_stopped` says of one job that it may not: its mailing is paused, its recipient suppressed, and so on."""
+        `is_stopped` says of one job that it may not: its mailing is paused, its recipient suppressed, and so on.
+        `domain_limits` are those in force: a connection that was opened under others is not gone on with."""
         self._backlog = backlog
         self._taker = taker
         self._limiter = limiter
@@ -83,6 +86,7 @@ class Pipeline:
         self._max_messages_a_connection = max_messages_a_connection
         self._seven_bit = seven_bit
         self._is_stopped = is_stopped
+        self._domain_limits = domain_limits
         self.mean_transaction_seconds = FIRST_GUESS_SECONDS
         self.open_connections = 0
         #: Messages started since the process began.
@@ -219,10 +223,12 @@ class Pipeline:
             kept.destination != destination
             or not kept.connection.is_usable
             or self._limiter.places.has_too_many(kept.hosts)
+            or (job.held.moments is None and not kept.is_under(self._domain_limits()))
         ):
             await self.close(kept)
         if kept.connection is not None:
             return None
+        kept.domain_limits = self._domain_limits()
         opened = await self._next_hop.open_connection(job.address.ascii_domain, job.held.batch.domain_limit)
         if isinstance(opened, Outcome | HostFull | LimitedHost):
             return opened

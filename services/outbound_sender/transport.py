@@ -91,7 +91,8 @@ def opportunistic_tls() -> ssl.SSLContext:
 async def connect(target: Target, terms: Terms, dead_hosts: DeadHosts) -> Connection | Outcome:
     """A connection ready for its first transaction, or why there is none: always a deferral.
 
-    The addresses are tried until one gives service; one where nobody answers is added to `dead_hosts`.
+    The addresses are tried until one gives service; one where nobody answers is added to `dead_hosts`, but for
+    faults of this node.
 
     Opportunistic STARTTLS: a peer that answers it with 4yz or 5yz is talked to in the clear on the same connection
     (RFC 3207 §4), one whose handshake breaks on a new one.
@@ -105,7 +106,8 @@ async def connect(target: Target, terms: Terms, dead_hosts: DeadHosts) -> Connec
     while sources:
         dialled = await dial(sources, target.port, timeout_seconds=terms.timeouts.connect_seconds)
         for address, because in dialled.failures.items():
-            dead_hosts.add(address, because)
+            if address not in dialled.unasked:
+                dead_hosts.add(address, because)
             failure = _deferred(target, because)
         if dialled.socket is None:
             return failure

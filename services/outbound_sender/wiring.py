@@ -130,6 +130,7 @@ def build(settings: OutboundSettings) -> Process:
         max_messages_a_connection=settings.messages_per_connection,
         seven_bit=seven_bit,
         is_stopped=stops.covers,
+        domain_limits=lambda: node.domain_limits,
     )
     slots = Slots(backlog, limiter, pipeline.serve, pipeline.close, idle_seconds=settings.connection_idle_seconds)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import socket
 import time
 from dataclasses import replace
 
@@ -228,6 +230,25 @@ async def test_between_two_limits_of_mail_hosts_a_recipient_goes_on_and_never_ba
         assert isinstance(connection, Connection), connection
         connection.abort()
         assert (len(first.dialogues), len(second.dialogues)) == (1, 2)
+
+
+async def test_a_fault_of_this_node_makes_nobody_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with scripted_peer(takes_mail) as peer:
+        target, dead = Target("peer.test", ("127.0.0.1",), peer.port), DeadHosts()
+        outcome = await connect(target, replace(TERMS, source_for=lambda _address: "192.0.2.77"), dead)
+        assert isinstance(outcome, Outcome)
+        assert outcome.because == "no connection: Cannot assign requested address"
+        assert dead.why("127.0.0.1") is None
+
+        async def no_descriptor(*_arguments: object) -> socket.socket:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        with monkeypatch.context() as patched:
+            patched.setattr("services.outbound_sender.dialing._connected", no_descriptor)
+            outcome = await connect(target, TERMS, dead)
+        assert isinstance(outcome, Outcome)
+        assert outcome.because == "no connection: Too many open files"
+        assert dead.why("127.0.0.1") is None
 
 
 def test_an_address_of_this_machine_is_known() -> None:

@@ -20,6 +20,7 @@ from services.outbound_sender.taking import Taker
 from shared.contracts.topology import Lane
 from shared.core.address import Address
 from shared.core.delivery import Outcome, OutcomeKind
+from shared.core.domain_limit import DomainLimits
 from shared.core.limits import NodeLimits
 from shared.core.smtp_reply import Reply
 from shared.store.claims import ClaimedBatch, Recipient
@@ -89,6 +90,7 @@ class Node:
         self.may_commit.set()
         self._answer, self.takes_8bit = answer, takes_8bit
         self.may_send = True
+        self.domain_limits = DomainLimits()
         self.handed_back: list[str] = []
         self.backlog = Backlog(lambda address: address.ascii_domain)
         self.limiter = limiter = Limiter()
@@ -106,6 +108,7 @@ class Node:
             is_lease_fresh=lambda: True,
             max_messages_a_connection=max_messages,
             is_stopped=lambda _job: False,
+            domain_limits=lambda: self.domain_limits,
             seven_bit=self.seven_bit,
         )
         self.slots = Slots(self.backlog, limiter, self.pipeline.serve, self.pipeline.close, idle_seconds=0.05)
@@ -307,3 +310,14 @@ async def test_whom_the_peer_leaves_over_gets_the_bits_that_the_next_connection_
         await node.until_ended(node.add(replace(EIGHT_BIT, shared_return_path="post@list.test"), *members(3)))
     contents = [content for connection in node.connections for _, _, content in connection.sent]
     assert contents == [b"\xe9\r\n.\r\n", b"=E9 77\r\n.\r\n", b"\xe9\r\n.\r\n"]
+
+
+async def test_a_new_limit_of_domains_reaches_the_connections_that_are_kept() -> None:
+    node = Node()
+    async with node.running():
+        await node.until_ended(node.add(PERSONAL, *members(2)))
+        node.domain_limits = DomainLimits()  # read again, and the same
+        await node.until_ended(node.add(PERSONAL, *members(1)))
+        node.domain_limits = DomainLimits(["mx:*.peer.test"])
+        await node.until_ended(node.add(PERSONAL, *members(2)))
+    assert [len(connection.sent) for connection in node.connections] == [3, 2]
