@@ -29,6 +29,7 @@ RECORDS: Records = {
 }
 
 
+@pytest.mark.long
 def test_lanes_hourly_messages_megabits_and_connections_to_a_relay(cluster: LiveCluster) -> None:
     sink = cluster.sink
     cluster.start(outbound=2)
