@@ -27,7 +27,7 @@ from shared.store.claims import ClaimedBatch, Recipient
 from shared.store.outcomes import Report
 
 _transaction_seconds = Histogram(
-    "listfleet_transaction_seconds", "From a recipient's start to its committed outcome, in seconds."
+    "listfleet_transaction_seconds", "From a slot's taking a recipient to its committed outcome, in seconds."
 )
 
 #: What a transaction is thought to take before one was measured.
@@ -148,6 +148,8 @@ class Pipeline:
             if is_ours and job.held.moments is None:  # Who waits for moments says nothing about what can be started.
                 commit_seconds = min(time.monotonic() - sent_seconds, MAX_COMMIT_SECONDS)
                 self._measure((sent_seconds - began_seconds + commit_seconds) / len(jobs))
+            if not left:
+                return
             jobs = [other for other in left if self._may_start(other)]
             self._taker.hand_back([other for other in left if other not in jobs])
             if not jobs:
