@@ -19,6 +19,7 @@ from services.admin_api.routes import (
     messages,
     node_defaults,
     nodes,
+    notice_templates,
     parked,
     suppressions,
     tls_policies,
@@ -33,6 +34,7 @@ BASE = "/api/v1"
 #: In this order: a member's address takes whatever path is left.
 _RESOURCES = (
     lists,
+    notice_templates,
     member_imports,
     member_exports,
     members,

@@ -12,6 +12,8 @@ class MailingKind(StrEnum):
     POST = "post"
     #: Mail to postmaster, abuse or a list's owner, handed on to the operator.
     FORWARD = "forward"
+    #: The system itself, writing to one address; what bounces of it says nothing about a member.
+    NOTICE = "notice"
 
 
 class MailingState(StrEnum):
