@@ -86,6 +86,7 @@ def test_every_notice_has_a_text_with_placeholders_that_it_knows(kind: NoticeKin
     assert default.needs_one_of <= default.own
     assert not default.needs_one_of or default.needs_one_of & default.text.placeholders()
     values = {name: f"<{name}>" for name in default.placeholders}
-    message = parsed(written(default.text.subject, default.text.body, **values))
+    writing = Writing(default.text, values, NEWS, ANN, None, is_answer=True)
+    message = parsed(compose(writing, message_uuid=UUID(int=1), written_at=datetime(2026, 11, 23, 12, tzinfo=UTC)))
     assert "{{" not in message.get_content()
-    assert "{{" not in subject_of(Writing(default.text, values, NEWS, ANN, None, is_answer=True))
+    assert "{{" not in subject_of(writing)
