@@ -1,10 +1,9 @@
 """Tokens in links and addresses: each names one row for one purpose, and nobody else can make or read it.
 
 A token is hexadecimal, since there are servers that change upper and lower case in addresses: the key's id, the number
-of the row and the hour it ends in (nothing, when it lives as long as the mail it stands in), both masked, and a MAC. The
-MAC binds the scheme's version, the purpose, the number and the end. A row belongs to one list and one address,
-so its number binds these too. The mask is drawn from the MAC, so that a token tells nothing: neither the number, nor
-that two tokens are for one person.
+of the row and the hour it ends in (nothing, when it lives as long as the mail it stands in), both masked, and a MAC.
+The MAC binds the scheme's version, the purpose, the number and the end. A row belongs to one list and one address, so
+its number binds these too. The mask is drawn from the MAC, so that a token does not even tell the number.
 """
 
 from __future__ import annotations

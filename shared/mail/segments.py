@@ -132,7 +132,7 @@ def compile_message(content: bytes, *, is_personal: bool) -> CompiledMessage:
     body: list[bytes | TextSlot] = []
     position = header.body_at
     for part in text_parts(content) if is_personal else ():
-        pieces = split(_text(content, part) or "")
+        pieces = split(text_of(content, part) or "")
         if len(pieces) == 1:
             continue
         if part.header_at == 0:
@@ -158,7 +158,7 @@ def _field_piece(raw: bytes, is_personal: bool) -> bytes | FieldSlot:
     return raw if len(pieces) == 1 else FieldSlot(written_name, tuple(pieces))
 
 
-def _text(content: bytes, part: TextPart) -> str | None:
+def text_of(content: bytes, part: TextPart) -> str | None:
     """The part as people read it; `None` when that cannot be known for sure: then it stays as it is."""
     octets = content[part.body_at : part.end]
     codec = codec_of(part.charset or "us-ascii")
