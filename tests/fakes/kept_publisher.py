@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from shared.broker.connection import BrokerUnavailable
 from shared.broker.publisher import Publisher
 from shared.contracts.base import Payload
 
@@ -15,8 +16,11 @@ class KeptPublisher(Publisher):
         super().__init__("amqp://nobody", name="kept")
         self.published: list[tuple[str, Payload]] = []
         self.broadcasts: list[Payload] = []
+        self.is_away = False
 
     async def publish(self, queue: str, payload: Payload) -> None:
+        if self.is_away:
+            raise BrokerUnavailable("away")
         self.published.append((queue, payload))
 
     async def publish_all(self, queue: str, payloads: Iterable[Payload]) -> None:
