@@ -13,6 +13,7 @@ import httpx
 from deploy.local.live_cluster import LiveCluster, wait_until
 from deploy.local.ports import LOOPBACK
 from deploy.local.sink import Copy
+from shared.core.courtesy import MAX_FORMS_A_PEER
 
 MEMBERS = 240
 RATE = 60
@@ -107,3 +108,11 @@ def test_members_join_by_mail_and_by_web_and_leave_with_one_click(cluster: LiveC
         assert (mailing["cancelled"], mailing["delivered"]) == (len(spared), MEMBERS + 2 - len(spared))
         assert {_status(cluster, news, address) for address in left} == {"unsubscribed"}
         assert cluster.sink.extra_copies() == 0
+
+        # Nobody uses the forms against others.
+        victims = [f"victim-{number}@people.test" for number in range(2 * MAX_FORMS_A_PEER + 1)]
+        codes = [browser.post(f"/lists/{news}/join", data={"email": victim}).status_code for victim in victims]
+        assert set(codes) == {200, 429}
+        reached = {victim for victim, code in zip(victims, codes, strict=True) if code == 200}
+        wait_until(lambda: reached <= set(cluster.sink.copies_per_recipient()), EXPRESS_SECONDS)
+        assert reached == set(victims) & set(cluster.sink.copies_per_recipient())
