@@ -21,6 +21,7 @@ from shared.store import (
     suppressions,
     tls_policies,
     tokens,
+    tracking,
 )
 
 __all__ = [
@@ -44,4 +45,5 @@ __all__ = [
     "suppressions",
     "tls_policies",
     "tokens",
+    "tracking",
 ]

@@ -16,13 +16,14 @@ from services.scheduler.tasks.destinations import Destinations
 from services.scheduler.tasks.expansion import Expand
 from services.scheduler.tasks.parking import Park
 from services.scheduler.tasks.post import HandlePost
+from services.scheduler.tasks.reading import CountReadings
 from services.scheduler.tasks.subscription import BeginRequest, Leave
 from services.scheduler.worker import dispatched, handled_by
 from shared.broker.consumer import Consumer, read_dead, reader_of
 from shared.broker.publisher import Publisher
 from shared.contracts.commands import ExpandMailing
-from shared.contracts.events import LeaveAsked, MailReceived, SubscriptionAsked
-from shared.contracts.topology import PARKED_QUEUE, TaskQueue
+from shared.contracts.events import CopiesRead, LeaveAsked, MailReceived, SubscriptionAsked
+from shared.contracts.topology import PARKED_QUEUE, TRACKING_QUEUE, TaskQueue
 from shared.core.node import NodeKind
 from shared.dns.resolver import Resolver
 from shared.runtime.lease import LeaseKeeper
@@ -110,6 +111,14 @@ def build(settings: SchedulerSettings) -> Process:
         )
         for queue in TaskQueue
     ]
+    reading = Consumer(
+        settings.amqp_url,
+        TRACKING_QUEUE,
+        reader_of(CopiesRead),
+        handled_by(CountReadings(database)),
+        name=name,
+        prefetch=PREFETCH,
+    )
     parking = Consumer(
         settings.amqp_url,
         PARKED_QUEUE,
@@ -118,7 +127,7 @@ def build(settings: SchedulerSettings) -> Process:
         name=name,
         put_back_after_seconds=PUT_BACK_AFTER_SECONDS,
     )
-    all_consumers: list[Consumer[Any]] = [*consumers, parking]
+    all_consumers: list[Consumer[Any]] = [*consumers, reading, parking]
 
     async def drain() -> None:
         for consumer in all_consumers:
