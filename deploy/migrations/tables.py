@@ -15,6 +15,8 @@ from shared.store import (
     parked,
     slowdowns,
     suppressions,
+    task_runs,
+    tasks,
     tls_policies,
     tokens,
 )
@@ -34,6 +36,8 @@ __all__ = [
     "parked",
     "slowdowns",
     "suppressions",
+    "task_runs",
+    "tasks",
     "tls_policies",
     "tokens",
 ]

@@ -25,6 +25,11 @@ class SchedulerSettings(NodeSettings, ResolverSettings):
     #: Nodes that left so long ago are forgotten, unless somebody configured them.
     forget_nodes_after_seconds: float = Field(default=86_400.0, gt=0)
 
+    #: Runs of scheduled tasks that this scheduler does at once.
+    tasks_at_once: int = Field(default=4, ge=1, le=100)
+    #: A run whose scheduler gave no sign of life for so long is taken over by another.
+    task_lease_seconds: float = Field(default=30.0, gt=0)
+
     @field_validator("operator_address")
     @classmethod
     def _is_an_address(cls, address: str | None) -> str | None:
