@@ -21,6 +21,7 @@ from services.admin_api.routes import (
     nodes,
     parked,
     suppressions,
+    tasks,
     tls_policies,
 )
 from services.admin_api.routes.dkim_keys import KeyRoom
@@ -46,6 +47,7 @@ _RESOURCES = (
     node_defaults,
     domain_limits,
     tls_policies,
+    tasks,
 )
 
 
