@@ -29,7 +29,7 @@ async def open_mailing(connection: RawConnection, mailing_id: int) -> bool:
                 gives_up_at = greatest(gives_up_at, now() + make_interval(secs => give_up_after_seconds))
             WHERE id = $1 AND (cancelled_at IS NULL OR state = 'finished')
               AND (not_after_at IS NULL OR not_after_at > now())
-              AND (SELECT content_purged_at FROM messages WHERE id = message_id FOR SHARE) IS NULL
+              AND (SELECT content_purged_at FROM messages WHERE id = mailings.message_id FOR SHARE) IS NULL
             RETURNING true
             """,
             mailing_id,
