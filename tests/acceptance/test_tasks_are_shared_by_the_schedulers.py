@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -71,4 +70,3 @@ def test_tasks_that_are_due_at_once_are_shared_and_survive_a_dead_scheduler(clus
     _assert_each_ran_once(cluster, runs, due_at)
     taken_over = [run for run in runs if run["failures"]]
     assert all(run["failures"] == 1 and "no more sign of life" in run["error"] for run in taken_over)
-    print(shares, len(taken_over), time.monotonic())
