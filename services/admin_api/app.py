@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.responses import HTMLResponse, RedirectResponse
@@ -51,9 +53,11 @@ _RESOURCES = (
 )
 
 
-def application(database: Database, announce: Announce, publish: Publish, key_room: KeyRoom) -> FastAPI:
-    """The API on `database`, telling the nodes of changes through `announce`, sending parked payloads again through
-    `publish`, and making signing keys with `key_room`."""
+def application(
+    database: Database, announce: Announce, publish: Publish, key_room: KeyRoom, sync_places: Collection[str] = ()
+) -> FastAPI:
+    """The API on `database`, telling the nodes of changes through `announce`, handing payloads to the queues through
+    `publish`, and making signing keys with `key_room`; members may be read from files at `sync_places`."""
     app = FastAPI(
         title="Listfleet",
         version="1",
@@ -69,6 +73,7 @@ def application(database: Database, announce: Announce, publish: Publish, key_ro
     app.state.announce = announce
     app.state.publish = publish
     app.state.key_room = key_room
+    app.state.sync_places = sync_places
     for resource in _RESOURCES:
         app.include_router(resource.router, prefix=BASE)
     problems.install(app)

@@ -42,7 +42,9 @@ def build(settings: AdminSettings) -> Process:
         return True
 
     keys = KeyRoom(settings.secret.encode(), partial(_look_up, Resolver(settings.nameserver, cache_size=0)))
-    server = HttpServer(application(database, announce, publish, keys), settings.admin_host, settings.admin_port)
+    server = HttpServer(
+        application(database, announce, publish, keys, settings.sync_places), settings.admin_host, settings.admin_port
+    )
 
     async def nothing() -> None:
         """The server finishes its requests when its loop ends."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from services.scheduler.clock import Clock
+from services.scheduler.fetching import Fetcher
 from services.scheduler.kinds import doings
 from services.scheduler.limited_release import LimitedReleaser
 from services.scheduler.release import Releaser
@@ -109,8 +110,13 @@ def build(settings: SchedulerSettings) -> Process:
         publish_within_seconds=settings.publish_within_seconds,
         republish_after_seconds=settings.republish_after_seconds,
     )
+    fetcher = Fetcher(resolver, settings.sync_places, allow_private_hosts=settings.allow_private_hosts)
     run_tasks = RunTasks(
-        run_database, doings(), node_name=lambda: keeper.name, lease_seconds=settings.task_lease_seconds
+        run_database,
+        doings(fetcher),
+        node_name=lambda: keeper.name,
+        lease_seconds=settings.task_lease_seconds,
+        allowed_places=settings.sync_places,
     )
     scheduled = Consumer(
         settings.amqp_url,

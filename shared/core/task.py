@@ -11,6 +11,8 @@ class TaskKind(StrEnum):
 
     #: Deletes what is older than so many days, never what is outstanding.
     PURGE = "purge"
+    #: Reads a list's members from a file at an address.
+    MEMBER_SYNC = "member_sync"
 
 
 class MissedPolicy(StrEnum):

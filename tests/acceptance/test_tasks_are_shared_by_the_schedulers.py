@@ -1,72 +1,127 @@
-"""Two hundred tasks are due at the same moment, and four schedulers share them; then one of them is killed."""
+"""Two hundred tasks are due at the same moment, and four schedulers share them: each is done once, also when one of the
+four is killed and another is told to leave meanwhile."""
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator
 from typing import Any
 
-from deploy.local.live_cluster import LiveCluster, wait_until
+import asyncpg
+import pytest
+
+from deploy.local.cluster import Service
+from deploy.local.live_cluster import LiveCluster
+from tests.fakes.file_host import FileHost, csv_of, file_host
+from tests.fakes.waiting import until
 
 TASKS = 200
 SCHEDULERS = 4
 LEASE_SECONDS = 4
+#: Runs that a scheduler has in hand at once.
+AT_ONCE = 4
 
 
-def _due_in(cluster: LiveCluster, seconds: float) -> datetime:
-    """Makes the tasks, all due at one moment."""
-    due_at = datetime.now(UTC) + timedelta(seconds=seconds)
+@pytest.fixture
+async def files() -> AsyncIterator[FileHost]:
+    """A host that takes its time: a file for each task, with one member."""
+    async with file_host(lambda path: csv_of(f"member-{path[1:]}@members.test"), latency_seconds=0.1) as host:
+        yield host
+
+
+def start(cluster: LiveCluster, files: FileHost) -> list[Service]:
+    """The API and the schedulers."""
+    settings = {"sync_hosts": files.place, "allow_private_hosts": "true"}
+    cluster.start_admin(sync_hosts=files.place)
+    for _ in range(SCHEDULERS):
+        cluster.start_scheduler(task_lease_seconds=str(LEASE_SECONDS), tasks_at_once=str(AT_ONCE), **settings)
+    cluster.processes.wait_until_ready()
+    return cluster.processes.of_kind("scheduler")
+
+
+def make_tasks(cluster: LiveCluster, files: FileHost, round_name: str) -> None:
+    """Paused ones, each with a file of its own."""
+    address = cluster.create_list(round_name)
     for number in range(TASKS):
-        task = {"name": f"Task {number}", "kind": "purge", "parameters": {"run_days": 30}, "at": due_at.isoformat()}
+        parameters = {"list": address, "url": files.url(f"/{round_name}-{number}")}
+        task = {
+            "name": f"{round_name} {number}",
+            "kind": "member_sync",
+            "parameters": parameters,
+            "at": "2126-01-01T00:00:00Z",
+            "is_enabled": False,
+        }
         answer = cluster.api.request("POST", "/tasks", json=task)
         assert answer.status_code == 201, answer.text
-    assert datetime.now(UTC) < due_at, "all are there before they are due"
-    return due_at
 
 
-def _latest_runs(cluster: LiveCluster, due_at: datetime) -> list[Any]:
-    """The newest run of each task that was due at that moment."""
-    tasks = cluster.api.pages("/tasks", limit=1000)
-    of_moment = [task for task in tasks if task["at"] and datetime.fromisoformat(task["at"]) == due_at]
-    return [task["latest_run"] for task in of_moment if task["latest_run"] is not None]
+async def let_all_be_due_now(cluster: LiveCluster, round_name: str) -> None:
+    connection = await asyncpg.connect(cluster.database_url)
+    try:
+        await connection.execute(
+            "UPDATE tasks SET at = now(), next_due_at = now(), is_enabled = true WHERE name LIKE $1", f"{round_name} %"
+        )
+    finally:
+        await connection.close()
 
 
-def _wait_until_done(cluster: LiveCluster, due_at: datetime, timeout_seconds: float) -> list[Any]:
-    def done() -> list[Any] | None:
-        runs = _latest_runs(cluster, due_at)
-        return runs if sum(run["state"] == "succeeded" for run in runs) == TASKS else None
-
-    return wait_until(done, timeout_seconds, every_seconds=0.2)
+def newest_runs(cluster: LiveCluster, round_name: str) -> list[Any]:
+    tasks = [task for task in cluster.api.pages("/tasks", limit=1000) if task["name"].startswith(f"{round_name} ")]
+    return [task["latest_run"] for task in tasks if task["latest_run"] is not None]
 
 
-def _assert_each_ran_once(cluster: LiveCluster, runs: list[Any], due_at: datetime) -> None:
-    for run in runs:
-        (only,) = cluster.api.get(f"/tasks/{run['task_id']}/runs")["items"]
-        assert only == run
-        assert datetime.fromisoformat(run["due_at"]) == due_at
-        assert datetime.fromisoformat(run["started_at"]) >= due_at
+async def all_done(cluster: LiveCluster, round_name: str) -> list[Any]:
+    """The runs, once each has succeeded; no task has a second one."""
+
+    async def is_done() -> bool:
+        runs = await asyncio.to_thread(newest_runs, cluster, round_name)
+        return sum(run["state"] == "succeeded" for run in runs) == TASKS
+
+    await until(is_done, within_seconds=90)
+    connection = await asyncpg.connect(cluster.database_url)
+    try:
+        count = "SELECT count(*) FROM task_runs r JOIN tasks t ON t.id = task_id WHERE name LIKE $1"
+        assert await connection.fetchval(count, f"{round_name} %") == TASKS
+    finally:
+        await connection.close()
+    runs = newest_runs(cluster, round_name)
+    assert all(run["due_at"] <= run["started_at"] <= run["ended_at"] for run in runs)
+    return runs
 
 
-def test_tasks_that_are_due_at_once_are_shared_and_survive_a_dead_scheduler(cluster: LiveCluster) -> None:
-    cluster.start_admin()
-    for _ in range(SCHEDULERS):
-        cluster.start_scheduler(task_lease_seconds=str(LEASE_SECONDS))
-    cluster.processes.wait_until_ready()
+async def test_tasks_that_are_due_at_once_are_shared_and_done_once(cluster: LiveCluster, files: FileHost) -> None:
+    schedulers = await asyncio.to_thread(start, cluster, files)
     names = {node["name"] for node in cluster.api.nodes() if node["kind"] == "scheduler"}
     assert len(names) == SCHEDULERS
 
-    due_at = _due_in(cluster, 20)
-    runs = _wait_until_done(cluster, due_at, 60)
-    _assert_each_ran_once(cluster, runs, due_at)
+    await asyncio.to_thread(make_tasks, cluster, files, "calm")
+    await let_all_be_due_now(cluster, "calm")
+    runs = await all_done(cluster, "calm")
     shares = Counter(run["node"] for run in runs)
     assert shares.keys() == names
     assert all(0.15 * TASKS <= share <= 0.35 * TASKS for share in shares.values()), shares
+    assert files.asked == Counter({f"/calm-{number}": 1 for number in range(TASKS)})
     assert not any(run["failures"] for run in runs)
+    members = {member["email"] for member in cluster.api.pages("/lists/calm@lists.test/members", limit=1000)}
+    assert members == {f"member-calm-{number}@members.test" for number in range(TASKS)}
 
-    due_at = _due_in(cluster, 20)
-    wait_until(lambda: any(run["state"] != "waiting" for run in _latest_runs(cluster, due_at)), 60)
-    cluster.processes.service("scheduler-2").kill()
-    runs = _wait_until_done(cluster, due_at, 60)
-    _assert_each_ran_once(cluster, runs, due_at)
+    await asyncio.to_thread(make_tasks, cluster, files, "rough")
+    files.asked.clear()
+    await let_all_be_due_now(cluster, "rough")
+    await until(lambda: sum(files.asked.values()) >= TASKS // 8)
+    schedulers[1].kill()
+    await until(lambda: sum(files.asked.values()) >= TASKS // 2)
+    schedulers[2].terminate()
+    runs = await all_done(cluster, "rough")
+    assert await asyncio.to_thread(schedulers[2].wait, 30) == 0
     taken_over = [run for run in runs if run["failures"]]
+    assert 1 <= len(taken_over) <= AT_ONCE
     assert all(run["failures"] == 1 and "no more sign of life" in run["error"] for run in taken_over)
+    # The dead one's were asked for again, and those that the leaving one handed over.
+    assert set(files.asked) == {f"/rough-{number}" for number in range(TASKS)}
+    assert sum(files.asked.values()) <= TASKS + 2 * AT_ONCE
+    members = {member["email"] for member in cluster.api.pages("/lists/rough@lists.test/members", limit=1000)}
+    assert len(members) == TASKS
+    left = {node["left_because"] for node in cluster.api.nodes() if node["state"] == "left"}
+    assert "drained" in left

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
 import httpx
@@ -54,7 +54,9 @@ class AdminClient(httpx.AsyncClient):
 
 
 @asynccontextmanager
-async def admin_client(database_url: str, key_room: KeyRoom = KEY_ROOM) -> AsyncIterator[AdminClient]:
+async def admin_client(
+    database_url: str, key_room: KeyRoom = KEY_ROOM, sync_places: Collection[str] = ()
+) -> AsyncIterator[AdminClient]:
     """A client of an API on this database."""
     database = Database(database_url, name="test admin")
     announced: list[Payload] = []
@@ -68,7 +70,9 @@ async def admin_client(database_url: str, key_room: KeyRoom = KEY_ROOM) -> Async
         published.append((queue, payload))
         return True
 
-    transport = httpx.ASGITransport(application(database, announce, publish, key_room), raise_app_exceptions=False)
+    transport = httpx.ASGITransport(
+        application(database, announce, publish, key_room, sync_places), raise_app_exceptions=False
+    )
     headers = {"Authorization": f"Bearer {TOKEN}"}
     try:
         async with AdminClient(transport=transport, base_url=f"http://api{BASE}", headers=headers) as client:

@@ -16,7 +16,7 @@ PURGE = {"name": "Old runs", "kind": "purge", "parameters": {"run_days": 30}, "c
 
 @pytest.fixture
 async def api(database_url: str) -> AsyncIterator[AdminClient]:
-    async with admin_client(database_url) as client:
+    async with admin_client(database_url, sync_places={"files.test"}) as client:
         await let_in(client)
         yield client
         for task in (await client.get("/tasks")).json()["items"]:
@@ -71,6 +71,9 @@ async def test_tasks_come_in_pages(api: AdminClient) -> None:
         ({"parameters": {"run_days": "soon"}}, "#/parameters/run_days"),
         ({"parameters": {"everything": True}}, "#/parameters/everything"),
         ({"parameters": {}}, "#/parameters"),
+        ({"kind": "member_sync", "parameters": {"list": "a@b.test", "url": "https://evil.test/"}}, "#/parameters/url"),
+        ({"kind": "member_sync", "parameters": {"list": "a@b.test", "url": "file:///etc/passwd"}}, "#/parameters/url"),
+        ({"kind": "member_sync", "parameters": {"list": "a b", "url": "https://files.test/"}}, "#/parameters/list"),
         ({"missed": "never"}, "#/missed"),
         ({"name": "two\nlines"}, "#/name"),
         ({"name": ""}, "#/name"),
@@ -82,6 +85,12 @@ async def test_what_is_wrong_with_a_task_is_named(api: AdminClient, changes: dic
     assert answer.status_code == 422
     assert pointer in [error.get("pointer") for error in answer.json()["errors"]], answer.text
     assert (await api.get("/tasks")).json()["items"] == []
+
+
+async def test_members_are_read_from_hosts_that_the_operator_allows(api: AdminClient) -> None:
+    parameters = {"list": "news@lists.test", "url": "https://files.test/members.csv", "preview": True}
+    task = await made(api, kind="member_sync", parameters=parameters)
+    assert task["parameters"] == parameters
 
 
 async def test_a_task_is_paused_and_goes_on(api: AdminClient) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, BackgroundTasks, Depends, Path, Response
+from fastapi import APIRouter, BackgroundTasks, Depends, Path, Request, Response
 from pydantic import ValidationError
 
 from services.admin_api.checked_route import CheckedRoute
@@ -17,6 +17,7 @@ from services.admin_api.schemas.base import MAX_ID, Page
 from services.admin_api.schemas.tasks import NewTask, RunAnswer, TaskAnswer, TaskChange
 from shared.contracts.commands import RunTask
 from shared.contracts.task_kinds import PARAMETERS
+from shared.contracts.task_kinds.member_sync import ALLOWED_PLACES
 from shared.contracts.topology import TaskQueue
 from shared.core.schedule import Once
 from shared.core.task import MISSED_AFTER_SECONDS, RunState, TaskKind
@@ -33,6 +34,12 @@ router = APIRouter(prefix="/tasks", tags=["Scheduled tasks"], route_class=Checke
 TaskId = Annotated[int, Path(ge=1, le=MAX_ID, description="The task's number.")]
 
 
+def _validation_context(request: Request) -> dict[str, Any]:
+    """What the parameters of kinds are checked against besides their form."""
+    return {ALLOWED_PLACES: request.app.state.sync_places}
+
+
+Allowed = Annotated[dict[str, Any], Depends(_validation_context)]
 Publishing = Annotated[Publish, Depends(publish_of)]
 
 
@@ -46,14 +53,14 @@ async def get_tasks(database: Store, which: WhichPage) -> Page[TaskAnswer]:
 
 
 @router.post("", status_code=201)
-async def make_task(database: Store, new: NewTask, response: Response) -> TaskAnswer:
+async def make_task(database: Store, new: NewTask, allowed: Allowed, response: Response) -> TaskAnswer:
     """Make a task. Whichever scheduler has room does it at its times, each occurrence once."""
     async with database.transaction() as session:
         now = await tasks.clock(session)
         task = ScheduledTask(
             name=new.name,
             kind=new.kind.value,
-            parameters=_checked(new.kind, new.parameters),
+            parameters=_checked(new.kind, new.parameters, allowed),
             cron=new.cron,
             time_zone=new.time_zone,
             at=new.at,
@@ -77,14 +84,14 @@ async def get_task(database: Store, task_id: TaskId) -> TaskAnswer:
 
 
 @router.patch("/{task_id}")
-async def change_task(database: Store, task_id: TaskId, change: TaskChange) -> TaskAnswer:
+async def change_task(database: Store, task_id: TaskId, change: TaskChange, allowed: Allowed) -> TaskAnswer:
     """Change a task, pause it, or let it go on. Its next occurrence is counted from now."""
     async with database.transaction() as session:
         task = await _task_at(session, task_id, for_change=True)
         now = await tasks.clock(session)
         given = change.model_dump(exclude_unset=True)
         if "parameters" in given:
-            given["parameters"] = _checked(TaskKind(task.kind), given["parameters"])
+            given["parameters"] = _checked(TaskKind(task.kind), given["parameters"], allowed)
         if "at" in given:
             _check_is_to_come(change.at, now)
             given["cron"] = None
@@ -134,10 +141,10 @@ async def _task_at(session: Session, task_id: int, *, for_change: bool = False) 
     return found
 
 
-def _checked(kind: TaskKind, parameters: dict[str, Any]) -> dict[str, Any]:
+def _checked(kind: TaskKind, parameters: dict[str, Any], allowed: dict[str, Any]) -> dict[str, Any]:
     """The parameters as they are kept; `Problem` 422 that names each field that the kind does not take."""
     try:
-        checked = PARAMETERS[kind].model_validate(parameters)
+        checked = PARAMETERS[kind].model_validate(parameters, context=allowed)
     except ValidationError as error:
         errors = [
             wrong_part(

@@ -51,7 +51,8 @@ class NewTask(_Schedule):
     name: Name
     """What people call it: 1 to 200 characters on one line."""
     kind: TaskKind
-    """What it does. *purge*: deletes what is old (PurgeParameters)."""
+    """What it does. *purge*: deletes what is old (PurgeParameters). *member_sync*: reads a list's members
+    from a file at an address (MemberSyncParameters)."""
     parameters: Parameters = Field(default_factory=dict)
     """What the kind takes: the schema named like it."""
     cron: Expression | None = None

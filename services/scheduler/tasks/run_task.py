@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from random import random
 from uuid import uuid4
@@ -16,12 +16,14 @@ from services.scheduler.kinds import Doing
 from services.scheduler.run import ClaimLost, HandedOver, Run, TaskFailed
 from shared.contracts.commands import RunTask
 from shared.contracts.task_kinds import PARAMETERS
+from shared.contracts.task_kinds.member_sync import ALLOWED_PLACES
 from shared.core.smtp_reply import clean_text
 from shared.core.task import MAX_TRIES, TaskKind, try_again_after_seconds
 from shared.store import task_runs
 from shared.store.engine import Database, RawConnection, StoreUnavailable
 from shared.store.patience import until_available
 from shared.store.task_runs import ClaimedRun
+from shared.transfer.rows import sentence_of
 
 _log = structlog.get_logger(__name__)
 
@@ -57,11 +59,14 @@ class RunTasks:
         *,
         node_name: Callable[[], str],
         lease_seconds: float,
+        allowed_places: Collection[str] = (),
     ) -> None:
         self._database = database
         self._doings = doings
         self._node_name = node_name
         self._lease_seconds = lease_seconds
+        # As when they were set: what is allowed may have changed since.
+        self._validation_context = {ALLOWED_PLACES: allowed_places}
         self._in_hand: dict[int, tuple[ClaimedRun, asyncio.Task[Ending]]] = {}
         self._is_leaving = False
 
@@ -99,15 +104,17 @@ class RunTasks:
         run = Run(claimed, self._database, lease_seconds=self._lease_seconds, is_leaving=lambda: self._is_leaving)
         try:
             kind = TaskKind(claimed.kind)
-            parameters = PARAMETERS[kind].model_validate_json(claimed.parameters_json)
+            parameters = PARAMETERS[kind].model_validate_json(claimed.parameters_json, context=self._validation_context)
             result = await self._doings[kind](run, parameters)
             return Succeeded(json.dumps(asdict(result)))
         except (HandedOver, ClaimLost):
             return LeftToOthers()
         except TaskFailed as failure:
             return Failed(str(failure))
-        except (StoreUnavailable, ValidationError, ValueError) as error:
-            return Failed(f"{type(error).__name__}: {error}")
+        except ValidationError as error:
+            return Failed(f"The parameters do not hold any more: {sentence_of(error)}")
+        except StoreUnavailable as error:
+            return Failed(f"The database was away: {error}")
         except Exception as error:  # noqa: BLE001 - whatever it is, it is shown at the run, and the others go on
             _log.exception("run failed", run=claimed.id)
             return Failed(f"{type(error).__name__}: {error}")

@@ -4,9 +4,11 @@
 from collections.abc import Mapping
 
 from shared.contracts.bodies import Body
+from shared.contracts.task_kinds.member_sync import MemberSyncParameters
 from shared.contracts.task_kinds.purge import PurgeParameters
 from shared.core.task import TaskKind
 
 PARAMETERS: Mapping[TaskKind, type[Body]] = {
     TaskKind.PURGE: PurgeParameters,
+    TaskKind.MEMBER_SYNC: MemberSyncParameters,
 }
