@@ -76,7 +76,7 @@ async def all_done(cluster: LiveCluster, round_name: str) -> list[Any]:
 
     async def is_done() -> bool:
         runs = await asyncio.to_thread(newest_runs, cluster, round_name)
-        return sum(run["state"] == "succeeded" for run in runs) == TASKS
+        return Counter(run["state"] for run in runs)["succeeded"] == TASKS
 
     await until(is_done, within_seconds=90)
     connection = await asyncpg.connect(cluster.database_url)
