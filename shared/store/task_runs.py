@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, SmallInteger, UniqueConstraint, text
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, SmallInteger, UniqueConstraint, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel, col, select
 
@@ -93,7 +93,8 @@ async def has_run_at(session: Session, task_id: int, due_at: datetime) -> bool:
 
 async def latest(session: Session, task_ids: Collection[int]) -> Mapping[int, TaskRun]:
     """The newest run of each of these tasks that has one."""
-    found = [row for task_id in task_ids for row in await page(session, task_id, limit=1)]
+    newest = select(func.max(col(TaskRun.id))).where(col(TaskRun.task_id).in_(task_ids)).group_by(col(TaskRun.task_id))
+    found = (await session.exec(select(TaskRun).where(col(TaskRun.id).in_(newest)))).all()
     return {row.task_id: row for row in found}
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -86,7 +87,11 @@ async def all_done(cluster: LiveCluster, round_name: str) -> list[Any]:
     finally:
         await connection.close()
     runs = newest_runs(cluster, round_name)
-    assert all(run["due_at"] <= run["started_at"] <= run["ended_at"] for run in runs)
+    for run in runs:
+        due_at, started_at, ended_at = (
+            datetime.fromisoformat(run[f"{name}_at"]) for name in ("due", "started", "ended")
+        )
+        assert due_at <= started_at <= ended_at
     return runs
 
 

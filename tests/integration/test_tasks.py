@@ -85,7 +85,10 @@ async def run_row(connection: RawConnection, run_id: int) -> Record:
 async def be_over(connection: RawConnection, run_id: int) -> None:
     """The wait before the next try, or the lease, is over."""
     await connection.execute(
-        "UPDATE task_runs SET free_at = now() - interval '1 s', publish_due_at = now() - interval '1 s' WHERE id = $1",
+        """
+        UPDATE task_runs SET free_at = now() - interval '1 s', publish_due_at = now() - interval '1 s'
+        WHERE id = $1 AND ended_at IS NULL
+        """,
         run_id,
     )
 

@@ -42,11 +42,16 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class GivenUp:
+    """Too many schedulers died of it."""
+
+
+@dataclass(frozen=True, slots=True)
 class LeftToOthers:
     """Handed over, or in another's hands already."""
 
 
-Ending = Succeeded | Failed | LeftToOthers
+Ending = Succeeded | Failed | GivenUp | LeftToOthers
 
 
 class RunTasks:
@@ -98,9 +103,7 @@ class RunTasks:
 
     async def _do(self, claimed: ClaimedRun) -> Ending:
         if claimed.failures >= MAX_TRIES:
-            async with self._database.raw() as connection:
-                await task_runs.give_up(connection, claimed)
-            return LeftToOthers()
+            return GivenUp()
         run = Run(claimed, self._database, lease_seconds=self._lease_seconds, is_leaving=lambda: self._is_leaving)
         try:
             kind = TaskKind(claimed.kind)
@@ -125,6 +128,8 @@ class RunTasks:
                 await task_runs.succeed(connection, claimed, ending.result_json)
             elif isinstance(ending, Failed):
                 await self._fail(connection, claimed, ending.because)
+            elif isinstance(ending, GivenUp):
+                await task_runs.give_up(connection, claimed)
             else:
                 # Without effect where it is in another's hands.
                 await task_runs.hand_over(connection, claimed)

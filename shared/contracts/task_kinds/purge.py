@@ -26,6 +26,6 @@ class PurgeParameters(Body):
 
     @model_validator(mode="after")
     def _deletes_something(self) -> Self:
-        if not self.model_fields_set:
+        if self.message_content_days is self.delivery_days is self.run_days is None:
             raise refuse("This deletes nothing: name what is to be deleted.")
         return self
