@@ -84,12 +84,16 @@ class Fetcher:
         size_bytes = 0
         try:
             self._check(response)
-            while chunk := await _in_thread(lambda: response.read1(CHUNK_BYTES), deadline):
+            # Counted here: not every version of Python's client does, nor stops at the end.
+            announced_bytes = None if response.chunked else response.length
+            while size_bytes != announced_bytes and (
+                chunk := await _in_thread(lambda: response.read1(CHUNK_BYTES), deadline)
+            ):
                 size_bytes += len(chunk)
                 if size_bytes > self._max_bytes:
                     raise TaskFailed(f"The file is larger than {self._max_bytes:,} bytes.")
                 yield chunk
-            if response.length:
+            if announced_bytes is not None and size_bytes < announced_bytes:
                 raise TaskFailed("The host ended the file before its end.")
         finally:
             connection.break_off()

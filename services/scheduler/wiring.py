@@ -30,7 +30,7 @@ from shared.dns.resolver import Resolver
 from shared.runtime.lease import LeaseKeeper
 from shared.runtime.lifecycle import Process
 from shared.store.engine import Database
-from shared.store.nodes import Vitals
+from shared.store.nodes import Configuration, Vitals
 
 #: Payloads that one scheduler handles at once, a queue.
 PREFETCH = 2
@@ -54,7 +54,7 @@ def build(settings: SchedulerSettings) -> Process:
         settings.node_name,
         lease_seconds=settings.lease_seconds,
         vitals=Vitals,
-        on_configuration=lambda _configuration: None,
+        on_configuration=lambda configuration: obey(configuration),
         on_lost=lambda: None,
     )
     releaser = Releaser(
@@ -134,12 +134,20 @@ def build(settings: SchedulerSettings) -> Process:
         name=name,
         put_back_after_seconds=PUT_BACK_AFTER_SECONDS,
     )
-    all_consumers: list[Consumer[Any]] = [*consumers, scheduled, parking]
+    working: list[Consumer[Any]] = [*consumers, scheduled]
+    all_consumers: list[Consumer[Any]] = [*working, parking]
+
+    def obey(configuration: Configuration) -> None:
+        for consumer in working:
+            if configuration.is_draining or run_tasks.is_leaving:
+                consumer.pause()
+            else:
+                consumer.resume()
 
     async def drain() -> None:
+        run_tasks.leave(cut_off_after_seconds=settings.stop_grace_seconds * TASKS_PART_OF_GRACE)
         for consumer in all_consumers:
             consumer.pause()
-        run_tasks.leave(cut_off_after_seconds=settings.stop_grace_seconds * TASKS_PART_OF_GRACE)
         for consumer in all_consumers:
             await consumer.settle()
 

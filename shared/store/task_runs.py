@@ -188,9 +188,9 @@ async def advance(connection: RawConnection, run: ClaimedRun, cursor_json: str, 
     )
 
 
-async def renew(connection: RawConnection, claims: Mapping[int, UUID], *, lease_seconds: float) -> Collection[int]:
-    """Begin the leases of these runs anew; those that are still ours. A row that is held by a step renews itself."""
-    ids, tokens = list(claims), list(claims.values())
+async def renew(connection: RawConnection, runs: Collection[ClaimedRun], *, lease_seconds: float) -> Collection[UUID]:
+    """Begin the leases of these runs anew; the claims that are still ours. A row that a step holds renews itself."""
+    ids, tokens = [run.id for run in runs], [run.claim for run in runs]
     await connection.execute(
         """
         WITH mine AS (
@@ -207,13 +207,13 @@ async def renew(connection: RawConnection, claims: Mapping[int, UUID], *, lease_
     )
     rows = await connection.fetch(
         """
-        SELECT r.id FROM task_runs r JOIN unnest($1::bigint[], $2::uuid[]) AS t (id, claim) USING (id, claim)
+        SELECT r.claim FROM task_runs r JOIN unnest($1::bigint[], $2::uuid[]) AS t (id, claim) USING (id, claim)
         WHERE r.ended_at IS NULL
         """,
         ids,
         tokens,
     )
-    return {row["id"] for row in rows}
+    return {row["claim"] for row in rows}
 
 
 async def succeed(connection: RawConnection, run: ClaimedRun, result_json: str) -> bool:

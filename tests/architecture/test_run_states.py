@@ -56,7 +56,7 @@ class Scene:
                 await task_runs.advance(self.connection, self.run, "{}", lease_seconds=30)
 
     async def renewal(self) -> None:
-        await task_runs.renew(self.connection, {self.run.id: self.run.claim}, lease_seconds=30)
+        await task_runs.renew(self.connection, [self.run], lease_seconds=30)
 
     async def success(self) -> None:
         await task_runs.succeed(self.connection, self.run, "{}")

@@ -69,7 +69,9 @@ async def test_claims_and_renewals_touch_their_runs(connection: RawConnection) -
         lambda c: task_runs.claim(c, run_id, token=token, node_name="scheduler-2", lease_seconds=30),
         at_most=5,
     )
-    await assert_narrow(connection, lambda c: task_runs.renew(c, {run_id: token}, lease_seconds=30), at_most=5)
+    claimed = await task_runs.claim(connection, run_id, token=token, node_name="scheduler-2", lease_seconds=30)
+    assert claimed is not None
+    await assert_narrow(connection, lambda c: task_runs.renew(c, [claimed], lease_seconds=30), at_most=5)
 
 
 async def test_a_purge_of_runs_touches_what_is_old(connection: RawConnection) -> None:

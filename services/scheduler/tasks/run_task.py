@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from random import random
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import structlog
 from pydantic import ValidationError
@@ -72,8 +72,10 @@ class RunTasks:
         self._lease_seconds = lease_seconds
         # As when they were set: what is allowed may have changed since.
         self._validation_context = {ALLOWED_PLACES: allowed_places}
-        self._in_hand: dict[int, tuple[ClaimedRun, asyncio.Task[Ending]]] = {}
-        self._is_leaving = False
+        #: By their claims.
+        self._in_hand: dict[UUID, tuple[ClaimedRun, asyncio.Task[Ending]]] = {}
+        #: Whether it begins nothing more.
+        self.is_leaving = False
 
     async def __call__(self, command: RunTask) -> None:
         """Return when the run has ended, is handed over, or was not to be had."""
@@ -93,18 +95,18 @@ class RunTasks:
         if claimed is None:
             return
         doing = asyncio.create_task(self._do(claimed))
-        self._in_hand[claimed.id] = (claimed, doing)
+        self._in_hand[token] = (claimed, doing)
         try:
             (finished,), _ = await asyncio.wait([doing])
             ending = LeftToOthers() if finished.cancelled() else finished.result()
         finally:
-            del self._in_hand[claimed.id]
+            del self._in_hand[token]
         await until_available(lambda: self._write_down(claimed, ending), doing="ending a run")
 
     async def _do(self, claimed: ClaimedRun) -> Ending:
         if claimed.failures >= MAX_TRIES:
             return GivenUp()
-        run = Run(claimed, self._database, lease_seconds=self._lease_seconds, is_leaving=lambda: self._is_leaving)
+        run = Run(claimed, self._database, lease_seconds=self._lease_seconds, is_leaving=lambda: self.is_leaving)
         try:
             kind = TaskKind(claimed.kind)
             parameters = PARAMETERS[kind].model_validate_json(claimed.parameters_json, context=self._validation_context)
@@ -149,20 +151,21 @@ class RunTasks:
                 _log.warning("leases of runs not renewed", error=str(error))
 
     async def _renew(self) -> None:
-        claims = {claimed.id: claimed.claim for claimed, _ in self._in_hand.values()}
-        if not claims:
+        in_hand = list(self._in_hand.values())
+        if not in_hand:
             return
         async with asyncio.timeout(self._lease_seconds / RENEWALS_A_LEASE), self._database.raw() as connection:
-            ours = await task_runs.renew(connection, claims, lease_seconds=self._lease_seconds)
-        for run_id, token in claims.items():
-            claimed, doing = self._in_hand.get(run_id, (None, None))
-            if run_id not in ours and claimed is not None and doing is not None and claimed.claim == token:
-                _log.warning("run lost: another has it, or its task is gone", run=run_id)
+            ours = await task_runs.renew(
+                connection, [claimed for claimed, _ in in_hand], lease_seconds=self._lease_seconds
+            )
+        for claimed, doing in in_hand:
+            if claimed.claim not in ours and not doing.done():
+                _log.warning("run lost: another has it, or its task is gone", run=claimed.id)
                 doing.cancel()
 
     def leave(self, *, cut_off_after_seconds: float) -> None:
         """Begin nothing more, hand over at the next step, and break off what takes longer than so."""
-        self._is_leaving = True
+        self.is_leaving = True
 
         def cut_off() -> None:
             for _, doing in self._in_hand.values():
