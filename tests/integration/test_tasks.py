@@ -14,6 +14,7 @@ import pytest
 from services.scheduler.clock import Clock
 from services.scheduler.run import Run, TaskFailed
 from services.scheduler.tasks.run_task import RunTasks
+from shared.broker.connection import BrokerUnavailable
 from shared.contracts.base import Payload
 from shared.contracts.commands import RunTask
 from shared.core.task import MAX_TRIES, TaskKind
@@ -189,6 +190,22 @@ async def test_runs_are_published_until_somebody_claims_them(
     published(broker).clear()
     await clock.publish_overdue()
     assert published(broker) == [RunTask(run_id)]
+
+
+async def test_while_the_broker_is_down_runs_stay_overdue(
+    connection: RawConnection, clock: Clock, broker: FakeBroker
+) -> None:
+    await new_task(connection, "now() - interval '1 s'", cron=None)
+    broker.is_down = True
+    made = await clock.make_runs()
+    with pytest.raises(BrokerUnavailable):
+        await clock.publish(made)
+    await connection.execute("UPDATE task_runs SET publish_due_at = now()")
+    with pytest.raises(BrokerUnavailable):
+        await clock.publish_overdue()
+    broker.is_down = False
+    await clock.publish_overdue()
+    assert published(broker) == [RunTask(run_id) for run_id in made]
 
 
 # Claims
@@ -371,6 +388,24 @@ async def test_a_fault_is_shown_and_tried_again(connection: RawConnection, datab
     await worker(database, faulty)(RunTask(run_id))
     row = await run_row(connection, run_id)
     assert (row["state"], row["error"], json.loads(row["cursor"])) == ("waiting", "KeyError: 'a fault of ours'", {})
+
+
+async def test_a_run_that_loses_the_database_is_tried_again_from_its_cursor(
+    connection: RawConnection, database: Database
+) -> None:
+    run_id = await new_run(connection)
+
+    async def cut_off(run: Run, _parameters: object) -> Nothing:
+        async with run.step():
+            run.cursor = {"after": 7}
+        async with run.step() as mine:
+            await mine.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        return Nothing(2)
+
+    await worker(database, cut_off)(RunTask(run_id))
+    row = await run_row(connection, run_id)
+    assert (row["state"], row["failures"], json.loads(row["cursor"])) == ("waiting", 1, {"after": 7})
+    assert row["error"].startswith("The database was away")
 
 
 async def test_a_kind_or_parameters_that_nobody_knows_fail(connection: RawConnection, database: Database) -> None:
