@@ -13,6 +13,7 @@ import structlog
 from pydantic import ValidationError
 
 from services.scheduler.kinds import Doing
+from services.scheduler.metrics import TASK_TRIES
 from services.scheduler.run import ClaimLost, HandedOver, Run, TaskFailed
 from shared.contracts.commands import RunTask
 from shared.contracts.task_kinds import PARAMETERS
@@ -52,6 +53,7 @@ class LeftToOthers:
 
 
 Ending = Succeeded | Failed | GivenUp | LeftToOthers
+_ENDINGS = {Succeeded: "succeeded", Failed: "failed", GivenUp: "given_up", LeftToOthers: "left_to_others"}
 
 
 class RunTasks:
@@ -102,6 +104,7 @@ class RunTasks:
         finally:
             del self._in_hand[token]
         await until_available(lambda: self._write_down(claimed, ending), doing="ending a run")
+        TASK_TRIES.labels(claimed.kind, _ENDINGS[type(ending)]).inc()
 
     async def _do(self, claimed: ClaimedRun) -> Ending:
         if claimed.failures >= MAX_TRIES:
