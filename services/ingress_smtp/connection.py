@@ -156,6 +156,11 @@ class SmtpConnection(SMTP):
             # STARTTLS begins a new session with the same client, whom only the proxy's line names.
             self.session.peer = known_peer
 
+    def eof_received(self) -> bool:
+        """The client says nothing more, so nothing more is done for it: what was answered is sent, then it ends."""
+        super().eof_received()
+        return False
+
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(error)
         self._on_end(self)
