@@ -34,10 +34,9 @@ class Share:
     """What a mailing gets of its limits now."""
 
     courses: Sequence[Course]
-    #: The first moment; `None` without a rate.
+    #: The first moment and the last one; `None` without a rate.
     starts_at: datetime | None
-    #: The first moment after the last one.
-    next_start_at: datetime | None
+    last_start_at: datetime | None
 
 
 def share_of(
@@ -55,8 +54,8 @@ def share_of(
     if starts_at > now + timedelta(seconds=LEAD_SECONDS):
         return None
     dealt = courses(demand.waiting, interval_seconds=interval_seconds, connections=connections, at_most=at_most)
-    taken_seconds = interval_seconds * sum(course.size for course in dealt)
-    return Share(dealt, starts_at, starts_at + timedelta(seconds=taken_seconds))
+    last_after_seconds = interval_seconds * (sum(course.size for course in dealt) - 1)
+    return Share(dealt, starts_at, starts_at + timedelta(seconds=last_after_seconds))
 
 
 def in_turn(demands: Sequence[LimitedDemand], turn_mailing_id: int) -> list[LimitedDemand]:
@@ -124,10 +123,12 @@ class LimitedReleaser:
                     continue
                 batch_ids = await self._make_batches(connection, demand, share)
                 released += [(demand.lane, batch_id) for batch_id in batch_ids]
-                next_start_at = share.next_start_at or domain.next_start_at
-                domain = replace(domain, in_use=domain.in_use + len(batch_ids), next_start_at=next_start_at)
+                domain = domain.after(share.last_start_at)
+                domain = replace(domain, in_use=domain.in_use + len(batch_ids))
+                mailing_list = mailing_list.after(share.last_start_at)
                 if demand.limited_list_id is not None:
-                    lists[demand.limited_list_id] = replace(mailing_list, next_start_at=next_start_at)
+                    lists[demand.limited_list_id] = mailing_list
+                await limited_release.give_out_moments(connection, demand, domain, mailing_list)
         return released
 
     async def _make_batches(self, connection: RawConnection, demand: LimitedDemand, share: Share) -> list[int]:
@@ -142,5 +143,4 @@ class LimitedReleaser:
             )
             for course in share.courses
         ]
-        await limited_release.give_out_moments(connection, demand, next_start_at=share.next_start_at)
         return [batch_id for batch_id in batch_ids if batch_id is not None]

@@ -243,11 +243,28 @@ async def test_both_limits_hold_where_a_limited_list_writes_to_a_limited_domain(
         await releaser.step()
     given = await moments(connection)
     assert 5 <= len(given) <= 9
-    ends = await connection.fetchrow(
-        "SELECT (SELECT next_start_at FROM mailing_lists), (SELECT next_start_at FROM domain_limits)"
+
+
+async def test_a_slow_lists_mail_does_not_keep_its_domains_from_others(
+    connection: RawConnection, releaser: LimitedReleaser
+) -> None:
+    await limit(connection, messages_per_minute=600)
+    slow = await stored.new_mailing(connection, 50)
+    await connection.execute("UPDATE mailing_lists SET max_messages_per_hour = 10")
+    await releaser.step()
+    express = await stored.new_mailing(connection, 1, lane=Lane.EXPRESS)
+    others = await stored.new_mailing(connection, 500)
+    await releaser.step()
+    rows = await connection.fetch("SELECT mailing_id, open FROM batches ORDER BY starts_at, id")
+    assert [tuple(row) for row in rows[:2]] == [(slow, 1), (express, 1)]
+    assert sum(row["open"] for row in rows if row["mailing_id"] == others) > 50
+    given = await moments(connection)
+    assert all(later - earlier > interval_seconds(600, 60) - 1e-4 for earlier, later in pairwise(given))
+    assert given[-1] < 20, "nobody waits six minutes for the list's next moment"
+    list_waits_seconds = await connection.fetchval(
+        "SELECT extract(epoch FROM max(next_start_at) - now())::float FROM mailing_lists"
     )
-    assert ends is not None
-    assert ends[0] == ends[1]
+    assert 350 < list_waits_seconds <= 3601 / 10 + 2
 
 
 async def test_what_two_nodes_died_of_is_alone_under_a_limit_too(
