@@ -27,6 +27,8 @@ _log = structlog.get_logger(__name__)
 STEP_SECONDS = 0.2
 IDLE_SECONDS = 0.5
 BATCHES_A_STEP = 50
+#: Batches of one limit that nobody has claimed: however many connections it may have, the others' are not far behind.
+MAX_UNCLAIMED = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +103,20 @@ class LimitedReleaser:
         list_ids = {demand.limited_list_id for demand in demands if demand.limited_list_id is not None}
         lists = dict(await limited_release.of_lists(connection, sorted(list_ids)))
         released: list[tuple[Lane, int]] = []
-        for pattern, group in groupby(demands, key=lambda demand: demand.domain_limit):
+        by_limit = {limit: list(group) for limit, group in groupby(demands, key=lambda demand: demand.domain_limit)}
+        # A step is not long enough for all: who has least goes first.
+        for pattern in sorted(by_limit, key=lambda limit: domains.get(limit, Allowance()).in_use):
             if pattern and pattern not in domains:
-                for demand in group:
+                for demand in by_limit[pattern]:
                     await limited_release.lift(connection, demand)
                 continue
             domain = domains.get(pattern, Allowance())
-            waiting = in_turn(list(group), domain.turn_mailing_id)
+            waiting = in_turn(by_limit[pattern], domain.turn_mailing_id)
             for place, demand in enumerate(waiting):
                 all_connections = domain.connections or DEFAULT_CONNECTIONS
-                free = min(all_connections - domain.in_use, BATCHES_A_STEP - len(released))
+                free = min(
+                    all_connections - domain.in_use, MAX_UNCLAIMED - domain.unclaimed, BATCHES_A_STEP - len(released)
+                )
                 if free <= 0:
                     break
                 mailing_list = lists.get(demand.limited_list_id or 0, Allowance())
@@ -124,7 +130,8 @@ class LimitedReleaser:
                 batch_ids = await self._make_batches(connection, demand, share)
                 released += [(demand.lane, batch_id) for batch_id in batch_ids]
                 domain = domain.after(share.last_start_at)
-                domain = replace(domain, in_use=domain.in_use + len(batch_ids))
+                made = len(batch_ids)
+                domain = replace(domain, in_use=domain.in_use + made, unclaimed=domain.unclaimed + made)
                 mailing_list = mailing_list.after(share.last_start_at)
                 if demand.limited_list_id is not None:
                     lists[demand.limited_list_id] = mailing_list

@@ -42,6 +42,8 @@ class Allowance:
     connections: int | None = None
     #: Batches that are out, each of which has or will have a connection.
     in_use: int = 0
+    #: Those of them that no node has claimed.
+    unclaimed: int = 0
     #: The first moment that is not given out yet.
     next_start_at: datetime | None = None
     turn_mailing_id: int = 0
@@ -127,10 +129,12 @@ async def of_domains(connection: RawConnection, patterns: Sequence[str]) -> Mapp
     rows = await connection.fetch(
         """
         SELECT pattern, connections, least(messages_per_minute, slowed_to_per_minute) AS messages_per_minute,
-               messages_per_connection, next_start_at, turn_mailing_id,
-               (SELECT count(*) FROM batches b WHERE b.domain_limit = l.pattern AND b.domain_limit <> ''
-                AND b.state IN ('released', 'claimed')) AS in_use
-        FROM domain_limits l WHERE pattern = ANY($1)
+               messages_per_connection, next_start_at, turn_mailing_id, out.in_use, out.unclaimed
+        FROM domain_limits l CROSS JOIN LATERAL (
+            SELECT count(*) AS in_use, count(*) FILTER (WHERE b.state = 'released') AS unclaimed FROM batches b
+            WHERE b.domain_limit = l.pattern AND b.domain_limit <> '' AND b.state IN ('released', 'claimed')
+        ) out
+        WHERE pattern = ANY($1)
         """,
         patterns,
     )
@@ -141,6 +145,7 @@ async def of_domains(connection: RawConnection, patterns: Sequence[str]) -> Mapp
             messages_per_connection=row["messages_per_connection"],
             connections=row["connections"],
             in_use=row["in_use"],
+            unclaimed=row["unclaimed"],
             next_start_at=row["next_start_at"],
             turn_mailing_id=row["turn_mailing_id"],
         )

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from services.scheduler.limited_release import LimitedReleaser
+from services.scheduler.limited_release import BATCHES_A_STEP, MAX_UNCLAIMED, LimitedReleaser
 from services.scheduler.release import Releaser
 from shared.contracts.commands import SendBatch
 from shared.contracts.topology import Lane
@@ -92,6 +92,27 @@ async def test_no_more_batches_are_out_than_the_limit_has_connections(
     for _ in range(3):
         assert await releaser.step()
     assert await sizes(connection) == [10, 10, 10]
+
+
+async def test_many_connections_of_one_domain_are_in_no_other_limits_way(
+    connection: RawConnection, releaser: LimitedReleaser
+) -> None:
+    await limit(connection, connections=1000, messages_per_connection=1)
+    await stored.new_mailing(connection, 400)
+    await limit(connection, "z.example.com", connections=2, messages_per_connection=1)
+    for _ in range(3):
+        await releaser.step()
+    assert await sizes(connection) == [1] * MAX_UNCLAIMED, "more would stand in the queue before the others"
+    # The nodes are so fast that each step finds nothing unclaimed.
+    await connection.execute("UPDATE batches SET state = 'claimed', claim = gen_random_uuid()")
+    other = await stored.new_mailing(connection, 10)
+    await connection.execute("UPDATE outstanding SET domain_limit = 'z.example.com' WHERE mailing_id = $1", other)
+    await releaser.step()
+    rows = await connection.fetch(
+        "SELECT domain_limit, count(*) AS n FROM batches WHERE state = 'released' GROUP BY 1 ORDER BY 1"
+    )
+    assert [tuple(row) for row in rows] == [(PATTERN, BATCHES_A_STEP - 2), ("z.example.com", 2)]
+    await connection.execute("UPDATE batches SET state = 'released', claim = NULL")
 
 
 async def test_a_dead_nodes_connections_are_free_after_the_takeover(
