@@ -74,6 +74,8 @@ async def next_starts(api: AdminClient) -> list[float]:
         {},
         {"connections": None},
         {"connections": 0},
+        {"connections": True},
+        {"connections": "5"},
         {"messages_per_minute": -1},
         {"messages_per_minute": 1.5},
         {"connections": 3, "node": "outbound-1"},
@@ -120,5 +122,5 @@ async def test_a_list_has_a_lane_and_a_limit(api: AdminClient) -> None:
     change = {"lane": "posts", "max_messages_per_hour": None}
     changed = (await api.patch("/lists/newsletter@example.org", json=change)).json()
     assert (changed["lane"], changed["max_messages_per_hour"]) == ("posts", None)
-    for wrong in ({"lane": "express"}, {"lane": None}, {"max_messages_per_hour": 0}):
+    for wrong in ({"lane": "express"}, {"lane": None}, {"max_messages_per_hour": 0}, {"max_messages_per_hour": True}):
         assert (await api.patch("/lists/newsletter@example.org", json=wrong)).status_code == 422
