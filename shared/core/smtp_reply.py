@@ -37,6 +37,11 @@ class Reply:
     def is_permanent(self) -> bool:
         return 500 <= self.code < 600
 
+    @property
+    def is_about_volume(self) -> bool:
+        """Whether it says "too much", or "not you", for now: 421 (RFC 5321 §3.8), 4.7.x and 4.4.x (RFC 3463)."""
+        return self.is_transient and (self.code == 421 or (self.enhanced_status or "").startswith(("4.7.", "4.4.")))
+
     def __str__(self) -> str:
         return f"{self.code} {self.text}"
 
