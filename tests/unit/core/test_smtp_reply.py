@@ -70,6 +70,8 @@ def test_the_text_is_fit_to_be_stored() -> None:
     (reply,) = ReplyParser().feed(b"550 a\0b\x1b[31m\xff " + b"x" * 5_000 + b"\r\n")
     assert reply.text.startswith("a?b?[31m? xxx")
     assert len(reply.text) == MAX_REPLY_TEXT
+    (reply,) = ReplyParser().feed(b"550 x" + "ü".encode() * 5_000 + b"\r\n")
+    assert reply.text == "x" + "ü" * ((MAX_REPLY_TEXT - 1) // 2)
 
 
 def test_an_enhanced_status_is_read_from_the_first_line() -> None:
