@@ -12,7 +12,7 @@ from bench.findings import Round
 from bench.list_kinds import PERSONAL, PLAIN, SHARED
 from bench.listfleet import CONNECTIONS, Measured, running_listfleet, running_postgres
 from bench.post import compose
-from bench.postfix_relay import Postfix, Relayed, relay, running_postfix
+from bench.postfix_relay import Relayed, RelayingPostfix, relay, running_postfix
 from bench.recorder import RecorderAlone
 from bench.sink import Sink, running_catcher, running_sink
 
@@ -93,14 +93,14 @@ class Bench:
             warm_up_recipients=SLOW_WARM_UP_RECIPIENTS,
         )
 
-    def _start_postfix(self, sink: Sink, together: int) -> Postfix | None:
+    def _start_postfix(self, sink: Sink, together: int) -> RelayingPostfix | None:
         folder = self._folder / f"postfix-{together}"
         return self._stack.enter_context(
             running_postfix(folder, sink, connections=CONNECTIONS, recipients_per_transaction=together)
         )
 
 
-def _relayed(postfix: Postfix | None, recipients: int) -> Relayed | None:
+def _relayed(postfix: RelayingPostfix | None, recipients: int) -> Relayed | None:
     return relay(postfix, _message(), recipients) if postfix else None
 
 
