@@ -86,6 +86,11 @@ class Postfix:
     def maillog(self) -> Path:
         return self._folder / "maillog"
 
+    def refusals(self, recipient: str) -> list[str]:
+        """The lines of its log that say why a recipient was deferred or bounced."""
+        about = [line for line in self.maillog.read_text().splitlines() if f"to=<{recipient}>" in line]
+        return [line for line in about if "status=sent" not in line]
+
     @property
     def master_pid(self) -> int:
         return self._master.pid

@@ -39,6 +39,7 @@ class DnsStory:
 
     def __init__(self, cluster: LiveCluster, knot: Knot, addresses: list[str], folder: Path) -> None:
         self.cluster = cluster
+        self.name_server = knot.address
         self._knot = knot
         cluster.domain = ZONE
         cluster.start_admin(dns_resolver=f"{knot.address}:{knot.port}")
@@ -60,12 +61,20 @@ class DnsStory:
             "queue_run_delay": "1s",
             "minimal_backoff_time": "1s",
             "maximal_backoff_time": "1s",
+            # A report that cannot be delivered either is no story of ours.
+            "bounce_queue_lifetime": "0",
         }
 
     def state(self, name: str, addresses: list[str], **role: object) -> None:
         """State a public host."""
         answer = self.cluster.api.request("PUT", f"/dns/hosts/{name}", json={"addresses": addresses, **role})
         assert answer.status_code == 200, answer.text
+
+    def state_doors(self, *preferences: int) -> None:
+        """State each door with its preference, and publish the plan."""
+        for door, preference in zip(self.doors, preferences, strict=True):
+            self.state(door.name, [door.address], mx_preference=preference)
+        self.publish()
 
     def publish(self) -> None:
         """Put what the plan says into the DNS; the check finds that it is there."""
@@ -93,6 +102,16 @@ class DnsStory:
         where = f"inet:{LOOPBACK}:{self.sender.port}"
         subprocess.run([*command, "-t", list_address, where], check=True, timeout=60)
 
+    async def taken(self, list_address: str) -> list[int]:
+        """How many of a list's messages each door has stored."""
+        return [len(taken) for taken in (await self.arrived(list_address)).values()]
+
+    async def wait_until_taken(self, door: int, list_address: str, count: int) -> None:
+        """Returns when this door has stored so many of a list's messages."""
+        async with asyncio.timeout(20):
+            while (await self.taken(list_address))[door] < count:  # noqa: ASYNC110 - other processes store them
+                await asyncio.sleep(0.05)
+
     async def arrived(self, list_address: str) -> dict[str, set[str]]:
         """The Message-IDs of what is stored for a list, by the name of the door that took it."""
         connection = await asyncpg.connect(self.cluster.database_url)
@@ -117,7 +136,8 @@ class DnsStory:
             by_door = await self.arrived(list_address)
             if len(set().union(*by_door.values())) == count:
                 return [len(taken) for taken in by_door.values()]
-            assert time.monotonic() < deadline, (by_door, self.sender.maillog.read_text()[-3000:])
+            taken = [len(taken) for taken in by_door.values()]
+            assert time.monotonic() < deadline, (taken, self.sender.refusals(list_address)[-3:])
             await asyncio.sleep(0.2)
 
 
