@@ -15,7 +15,7 @@ import asyncpg
 from deploy.local import postfix
 from deploy.local.cluster import Service
 from deploy.local.knot import Knot
-from deploy.local.live_cluster import LiveCluster
+from deploy.local.live_cluster import LiveCluster, wait_until
 from deploy.local.ports import LOOPBACK, free_addresses
 from deploy.local.postfix import Postfix
 
@@ -48,7 +48,8 @@ class DnsStory:
         cluster.processes.wait_until_ready()
 
     def _door(self, name: str, address: str) -> Door:
-        return Door(name, address, self.cluster.start_ingress(smtp_host=address, hostname=name))
+        node_name = name.partition(".")[0]
+        return Door(name, address, self.cluster.start_ingress(smtp_host=address, hostname=name, node_name=node_name))
 
     def _sender_settings(self) -> dict[str, str]:
         return {
@@ -85,6 +86,13 @@ class DnsStory:
         self._knot.serve(texts)
         found = self.cluster.api.get("/dns/check")
         assert found["is_right"], [finding for finding in found["findings"] if finding["state"] != "right"]
+
+    def let_accept(self, door: Door, is_accepting: bool) -> None:
+        """Switch a door's node; returns when it says so."""
+        node_name = door.name.partition(".")[0]
+        path, change = f"/nodes/{node_name}/settings", {"accepting_enabled": is_accepting}
+        assert self.cluster.api.request("PATCH", path, json=change).status_code == 200
+        wait_until(lambda: door.node.is_ready() == is_accepting, 10)
 
     def send(self, list_address: str, count: int) -> None:
         """Hand so many messages to the sender, which takes it from there."""
