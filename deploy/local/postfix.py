@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import subprocess
@@ -108,11 +107,6 @@ class Postfix:
                 return True
         except OSError:
             return False
-
-
-def is_possible() -> bool:
-    """Whether Postfix can run here: as root, where it is installed or Debian's package can be."""
-    return os.geteuid() == 0 and (debian.find("postfix") is not None or shutil.which("apt-get") is not None)
 
 
 def tool(name: str) -> Path:

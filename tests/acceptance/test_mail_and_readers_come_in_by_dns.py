@@ -13,11 +13,15 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local import debian
 from deploy.local.live_cluster import LiveCluster
 from shared.dns.resolver import Resolver
 from tests.acceptance.dns_story import DNS_PORT, ZONE, DnsStory, dns_story
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="Postfix starts, and port 53 is had, as root only")
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 or not all(map(debian.is_possible, ("postfix", "knotd"))),
+    reason="Postfix starts, and port 53 is had, as root only",
+)
 
 CLICK = f"click.{ZONE}"
 
