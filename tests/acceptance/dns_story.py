@@ -23,6 +23,8 @@ ZONE = "lists.test"
 REVERSE_ZONE = "127.in-addr.arpa"
 #: The only port that Postfix asks at.
 DNS_PORT = 53
+#: That the sender has open at once.
+SENDER_CONNECTIONS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class DnsStory:
         cluster.domain = ZONE
         cluster.start_admin(dns_resolver=f"{knot.address}:{knot.port}")
         self.doors = [self._door(f"mx{n}.{ZONE}", address) for n, address in enumerate(addresses, start=1)]
-        self.sender = Postfix(folder, self._sender_settings(), connections=20, nameserver=knot.address)
+        self.sender = Postfix(folder, self._sender_settings(), connections=SENDER_CONNECTIONS, nameserver=knot.address)
         cluster.processes.wait_until_ready()
 
     def _door(self, name: str, address: str) -> Door:
