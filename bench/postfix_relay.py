@@ -13,7 +13,7 @@ from pathlib import Path
 from bench.processes import cpu_seconds
 from bench.sink import Sink, postfix_tool
 from deploy.local.ports import LOOPBACK
-from deploy.local.postfix import Postfix
+from deploy.local.postfix import PostfixInstance
 
 _TIMEOUT_SECONDS = 300
 
@@ -27,7 +27,7 @@ class Relayed:
 
 
 @dataclass(frozen=True, slots=True)
-class RelayingPostfix:
+class Postfix:
     """A running instance: its SMTP port, the process id of its master, and where it relays to."""
 
     port: int
@@ -37,30 +37,31 @@ class RelayingPostfix:
 
 @contextmanager
 def running_postfix(
-    folder: Path, sink: Sink, *, connections: int, recipients_per_transaction: int
-) -> Iterator[RelayingPostfix | None]:
-    """`None` where Postfix is not installed, and to others than root."""
+    folder: Path, sink: Sink, *, connections: int, recipients_per_transaction: int, only_accepts: bool
+) -> Iterator[Postfix | None]:
+    """`None` where Postfix is not installed, and to others than root. One that `only_accepts` sends nothing on."""
     if postfix_tool("postfix") is None or os.geteuid() != 0:  # its master starts as root only
         yield None
         return
     settings = {
         "myhostname": "postfix.bench.test",
         "relayhost": f"[{LOOPBACK}]:{sink.port}",
+        "smtpd_client_restrictions": "check_client_access static:HOLD" if only_accepts else "",
         "default_destination_recipient_limit": str(recipients_per_transaction),
         "smtp_destination_concurrency_limit": str(connections),
         "initial_destination_concurrency": str(connections),
         "qmgr_message_active_limit": "200000",
         "qmgr_message_recipient_limit": "200000",
     }
-    instance = Postfix(folder, settings, connections=connections)
+    instance = PostfixInstance(folder, settings, connections=connections)
     try:
         instance.start()
-        yield RelayingPostfix(instance.port, instance.master_pid, sink)
+        yield Postfix(instance.port, instance.master_pid, sink)
     finally:
         instance.stop()
 
 
-def relay(postfix: RelayingPostfix, message: bytes, recipients: int) -> Relayed:
+def relay(postfix: Postfix, message: bytes, recipients: int) -> Relayed:
     """One message to so many; clock and CPU time count from its 250, which is in Postfix's favour, to the last copy."""
     expected, master = postfix.sink.copies + recipients, [postfix.master_pid]
     with smtplib.SMTP(LOOPBACK, postfix.port, local_hostname="localhost", timeout=_TIMEOUT_SECONDS) as session:

@@ -45,7 +45,7 @@ postlog unix-dgram n - n - 1 postlogd
 """
 
 
-class Postfix:
+class PostfixInstance:
     """One instance, which takes mail at `port` of the loopback address and sends it where its settings say."""
 
     def __init__(

@@ -17,7 +17,7 @@ from deploy.local.cluster import Service
 from deploy.local.knot import Knot
 from deploy.local.live_cluster import LiveCluster, wait_until
 from deploy.local.ports import LOOPBACK, free_addresses
-from deploy.local.postfix import Postfix
+from deploy.local.postfix import PostfixInstance
 
 ZONE = "lists.test"
 REVERSE_ZONE = "127.in-addr.arpa"
@@ -46,7 +46,9 @@ class DnsStory:
         cluster.domain = ZONE
         cluster.start_admin(dns_resolver=f"{knot.address}:{knot.port}")
         self.doors = [self._door(f"mx{n}.{ZONE}", address) for n, address in enumerate(addresses, start=1)]
-        self.sender = Postfix(folder, self._sender_settings(), connections=SENDER_CONNECTIONS, nameserver=knot.address)
+        self.sender = PostfixInstance(
+            folder, self._sender_settings(), connections=SENDER_CONNECTIONS, nameserver=knot.address
+        )
         cluster.processes.wait_until_ready()
 
     def _door(self, name: str, address: str) -> Door:
