@@ -47,7 +47,8 @@ async def _judged(group: list[PlannedRecord], inquiry: _Inquiry, deadline: float
         async with asyncio.timeout_at(deadline):
             while True:
                 try:
-                    return rule(group, Answers(inquiry.known))
+                    # Not on the loop: what others published may be long to read.
+                    return await asyncio.to_thread(rule, group, Answers(inquiry.known))
                 except NotAskedYet as needed:
                     await inquiry.ask(needed.questions)
     except Unanswered as failure:

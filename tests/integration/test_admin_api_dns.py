@@ -132,6 +132,16 @@ async def test_an_address_that_sends_has_one_name(api: AdminClient) -> None:
     assert statuses == [200] * 5 + [409]
 
 
+async def test_a_domain_has_at_most_twenty_exchangers(api: AdminClient) -> None:
+    statuses = [
+        (await api.put(f"/dns/hosts/m{n}.test", json={"addresses": ["192.0.2.1"], "mx_preference": 10})).status_code
+        for n in range(21)
+    ]
+    assert statuses == [200] * 20 + [409]
+    changed = await api.put("/dns/hosts/m0.test", json={"addresses": ["192.0.2.2"], "mx_preference": 20})
+    assert changed.status_code == 200
+
+
 async def test_the_plan_has_the_records_of_hosts_and_domains(api: AdminClient) -> None:
     await stated(api)
     whole = (await api.get("/dns/plan")).json()

@@ -33,6 +33,7 @@ router = APIRouter(prefix="/dns", tags=["DNS"], route_class=CheckedRoute)
 
 #: A plan and a check go through all of them.
 MAX_HOSTS = 200
+MAX_MAIL_HOSTS = 20
 MAX_SENDING_ADDRESSES = 256
 
 #: What the DNS has of planned records.
@@ -75,7 +76,10 @@ async def get_dns_host(database: Store, host: Host) -> DnsHostAnswer:
 @router.put("/hosts/{host}")
 async def set_dns_host(database: Store, host: Host, new: NewDnsHost) -> DnsHostAnswer:
     """State a public host, in the place of what was stated before. This changes the plan, and nothing else: neither the
-    DNS nor what any node does. At most 200 hosts, of which those that send have at most 256 addresses, each once."""
+    DNS nor what any node does.
+
+    At most 200 hosts, of which at most 20 take mail; those that send have at most 256 addresses, each once.
+    """
     stated = PublicHost(_name(host), tuple(new.addresses), new.mx_preference, new.is_tracking, new.is_sending)
     async with database.transaction() as session:
         await dns_hosts.take_turns(session)
@@ -162,6 +166,8 @@ def _finding(finding: Finding) -> FindingAnswer:
 def _fits(stated: PublicHost, others: Sequence[PublicHost]) -> None:
     if len(others) >= MAX_HOSTS:
         raise Problem(409, f"There are {MAX_HOSTS} hosts already.")
+    if stated.mx_preference is not None and sum(host.mx_preference is not None for host in others) >= MAX_MAIL_HOSTS:
+        raise Problem(409, f"{MAX_MAIL_HOSTS} hosts take mail already: let one be a balancer.")
     sending = {address: host.name for host in others if host.is_sending for address in host.addresses}
     for address in stated.addresses if stated.is_sending else ():
         if address in sending:

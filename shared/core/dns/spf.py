@@ -12,6 +12,8 @@ from shared.core.dns.spf_macros import expanded
 
 #: RFC 7208 §4.6.4: terms that ask the DNS, in all records together.
 MAX_LOOKUPS = 10
+#: Of one record. RFC 7208 §3.4 recommends some 450; far longer ones are none that receivers read.
+MAX_RECORD_CHARACTERS = 5_000
 #: Names of one `mx` or `ptr`.
 _MAX_NAMES = 10
 
@@ -59,6 +61,8 @@ def _result(domain: str, address: str, answers: Answers, reading: Reading) -> st
     found = policies(answers.get(domain, RecordType.TXT))
     if len(found) != 1:
         raise SpfFault(f"leads to {domain}, which has {len(found) or 'no'} SPF record{'s' if len(found) > 1 else ''}")
+    if len(found[0]) > MAX_RECORD_CHARACTERS:
+        raise SpfFault(f"of {domain} is longer than {MAX_RECORD_CHARACTERS:,} characters")
     if domain in reading.open_names:
         raise SpfFault(f"comes back to {domain} in a circle")
     reading.open_names.append(domain)
