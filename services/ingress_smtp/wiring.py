@@ -30,8 +30,8 @@ from shared.store.engine import Database, StoreUnavailable
 
 _log = structlog.get_logger(__name__)
 
-#: How long a start waits for the node's settings. Without a database it listens then, and says 451.
-SETTINGS_WITHIN_SECONDS = 2.0
+#: How long a start waits for lease and settings; then it listens. Without a database it answers 451.
+REGISTER_WITHIN_SECONDS = 2.0
 
 
 def build(settings: IngressSettings) -> Process:
@@ -72,24 +72,23 @@ def build(settings: IngressSettings) -> Process:
         vitals=node.vitals,
         on_configuration=node.on_configuration,
         on_lost=lambda: None,  # No other node can take over a session.
+        works_without_lease=True,
     )
     node.keeper = keeper
     control = ControlListener(settings.amqp_url, node.on_control, name=name)
     metrics.observe(lambda: server.session_count, lambda: terms.budget.held_bytes)
 
-    async def read_settings() -> None:
-        if settings.node_name is None:
-            await keeper.acquire()
-        # A name of one's own has its settings although a predecessor that was killed still has the lease.
+    async def register() -> None:
+        await keeper.acquire()
         async with lease_database.raw() as connection:
             node.on_configuration(await nodes.configuration_for(connection, NodeKind.INGRESS, keeper.name))
 
     async def start() -> None:
         try:
-            async with asyncio.timeout(SETTINGS_WITHIN_SECONDS):
-                await read_settings()
+            async with asyncio.timeout(REGISTER_WITHIN_SECONDS):
+                await register()
         except (StoreUnavailable, TimeoutError) as error:
-            _log.warning("settings not read yet", error=repr(error))
+            _log.warning("not registered yet", error=repr(error))
         try:
             await server.start()
         except OSError as error:
