@@ -26,11 +26,6 @@ def find(program: str, *, first_in: str = "") -> Path | None:
     return Path(found) if found else None
 
 
-def is_possible(program: str) -> bool:
-    """Whether the program is here, or may be installed by us."""
-    return find(program) is not None or _may_install()
-
-
 def find_or_install(program: str, package: str, *, first_in: str = "") -> Path:
     """The program's path, after installing its package where that is allowed. Raises NotInstalledError."""
     found = find(program, first_in=first_in)
@@ -42,12 +37,8 @@ def find_or_install(program: str, package: str, *, first_in: str = "") -> Path:
     return found
 
 
-def _may_install() -> bool:
-    return os.geteuid() == 0 and shutil.which("apt-get") is not None
-
-
 def _install(package: str) -> None:
-    if not _may_install() or not _is_allowed(package):
+    if os.geteuid() != 0 or shutil.which("apt-get") is None or not _is_allowed(package):
         raise NotInstalledError
     print(f"Installing {package} (apt-get) ...", flush=True)
     with _no_service_is_started():

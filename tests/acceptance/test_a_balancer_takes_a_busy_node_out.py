@@ -20,8 +20,7 @@ from deploy.local.cluster import PROJECT, Service
 from deploy.local.dns_server import dns_server_in_a_thread
 from deploy.local.live_cluster import LiveCluster, wait_until
 from deploy.local.ports import LOOPBACK, free_addresses, free_port
-
-pytestmark = pytest.mark.skipif(not debian.is_possible("haproxy"), reason="HAProxy is not here")
+from tests.acceptance.debian_part import need
 
 
 class BalancedStory:
@@ -90,6 +89,7 @@ class BalancedStory:
 
 @pytest.fixture
 def story(cluster: LiveCluster, tmp_path: Path) -> Iterator[BalancedStory]:
+    need("haproxy", "haproxy")
     with ExitStack() as stack:
         addresses = free_addresses(4, port=cluster.smtp_port)
         running = BalancedStory(cluster, addresses)

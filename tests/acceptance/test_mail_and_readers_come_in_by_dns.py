@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-import os
 import smtplib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -13,15 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import debian
 from deploy.local.live_cluster import LiveCluster
 from shared.dns.resolver import Resolver
+from tests.acceptance.debian_part import need
 from tests.acceptance.dns_story import DNS_PORT, SENDER_CONNECTIONS, ZONE, DnsStory, dns_story
-
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or not all(map(debian.is_possible, ("postfix", "knotd"))),
-    reason="Postfix starts, and port 53 is had, as root only",
-)
 
 CLICK = f"click.{ZONE}"
 
@@ -30,6 +24,9 @@ CLICK = f"click.{ZONE}"
 async def story(
     make_cluster: Callable[[str], AbstractAsyncContextManager[LiveCluster]], run_folder: Path
 ) -> AsyncIterator[DnsStory]:
+    # Port 53 is the only one that Postfix asks at.
+    need("postfix", "postfix", as_root=True)
+    need("knotd", "knot")
     async with make_cluster("by-dns") as cluster:
         with dns_story(cluster, run_folder / "by-dns") as running:
             yield running

@@ -5,22 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from deploy.local import debian
 from deploy.local.cluster import PROJECT
 from deploy.local.knot import Knot
 from deploy.local.live_cluster import LiveCluster
 from deploy.local.ports import LOOPBACK, free_port
-
-pytestmark = pytest.mark.skipif(
-    not debian.is_possible("knotd") or shutil.which("curl") is None, reason="Knot or curl is not here"
-)
+from tests.acceptance.debian_part import need
 
 PAGE = PROJECT / "docs" / "receiving-mail.md"
 #: Those in which the records of the page's example are.
@@ -29,6 +24,8 @@ ZONES = ("example.com", "2.0.192.in-addr.arpa", "ip6.arpa")
 
 @pytest.fixture
 def knot(cluster: LiveCluster, run_folder: Path) -> Iterator[Knot]:
+    need("knotd", "knot")
+    need("curl", "curl")
     server = Knot(run_folder / "guide-knot", LOOPBACK, free_port(), ZONES)
     try:
         server.start()

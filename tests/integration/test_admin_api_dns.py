@@ -169,6 +169,23 @@ async def test_the_plan_has_the_records_of_hosts_and_domains(api: AdminClient) -
         assert (await api.get("/dns/plan", params=wrong)).status_code == 422
 
 
+async def test_the_record_of_a_retired_key_is_planned_for_another_week(api: AdminClient) -> None:
+    await stated(api)
+    made = await api.post("/dkim-keys", json={"domain": "example.org"})
+    key, name = made.json()["id"], made.json()["record"]["name"]
+    await api.post(f"/dkim-keys/{key}/retire")
+    for days, is_planned in ((0, True), (6, True), (8, False)):
+        async with api.database.raw() as connection:
+            statement = "UPDATE dkim_keys SET retired_at = now() - make_interval(days => $2) WHERE id = $1"
+            await connection.execute(statement, key, days)
+        names = {record["name"] for record in (await api.get("/dns/plan")).json()["records"]}
+        assert (name in names) == is_planned
+
+
+async def test_where_nothing_is_planned_nothing_is_right(api: AdminClient) -> None:
+    assert (await checked(api, zone="nowhere.test"))["is_right"] is False
+
+
 async def test_what_was_published_as_planned_is_right(api: AdminClient, records: Records) -> None:
     await stated(api)
     before = await checked(api)

@@ -126,7 +126,7 @@ async def check_dns(database: Store, check: Check, zone: Zone = None) -> DnsChec
     whole, records = await _planned(database, zone)
     findings = await check(records)
     return DnsCheckAnswer(
-        is_right=all(finding.state is State.RIGHT for finding in findings),
+        is_right=bool(findings) and all(finding.state is State.RIGHT for finding in findings),
         counts=dict(Counter(finding.state for finding in findings)),
         findings=[_finding(finding) for finding in findings],
         gaps=list(whole.gaps),

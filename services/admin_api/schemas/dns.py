@@ -123,7 +123,7 @@ class DnsCheckAnswer(Answer):
     """What the DNS has of what the cluster needs."""
 
     is_right: bool
-    """Whether every record is right."""
+    """Whether records are planned, and every one is right."""
     counts: dict[State, int]
     """How many records stand how."""
     findings: list[FindingAnswer]

@@ -12,6 +12,8 @@ from shared.core.dns.spf_macros import expanded
 
 #: RFC 7208 §4.6.4: terms that ask the DNS, in all records together.
 MAX_LOOKUPS = 10
+#: Of these, such as find nothing.
+MAX_VOID_LOOKUPS = 2
 #: Of one record. RFC 7208 §3.4 recommends some 450; far longer ones are none that receivers read.
 MAX_RECORD_CHARACTERS = 5_000
 #: Names of one `mx` or `ptr`.
@@ -36,6 +38,7 @@ class Reading:
     """What came of reading a domain's policy for one address."""
 
     lookups: int = 0
+    void_lookups: int = 0
     #: Whether an `all` lets every address send.
     lets_everybody: bool = False
     #: Names on the way here: who comes back to one goes in a circle.
@@ -105,17 +108,28 @@ def _matches(mechanism: re.Match[str], domain: str, address: str, answers: Answe
     if kind == "include":
         return _result(name, address, answers, reading) == "+"
     if kind == "exists":
-        return bool(answers.get(name, RecordType.A))
+        return bool(_found(name, RecordType.A, answers, reading))
     if kind == "ptr":
         names = answers.get(reverse_name(address), RecordType.PTR)[:_MAX_NAMES]
         below = [host for host in names if host == name or host.endswith(f".{name}")]
         return any(address in answers.get(host, address_type(address)) for host in below)
-    hosts = [name]
-    if kind == "mx":
-        hosts = [mx.partition(" ")[2] for mx in answers.get(name, RecordType.MX) if mx.partition(" ")[2]][:_MAX_NAMES]
     family = address_type(address)
     length = mechanism["length"] if family is RecordType.A else mechanism["length6"]
-    return any(_is_within(address, found, length, domain) for host in hosts for found in answers.get(host, family))
+    if kind == "mx":
+        exchangers = [mx.partition(" ")[2] for mx in _found(name, RecordType.MX, answers, reading)][:_MAX_NAMES]
+        addresses = [found for host in exchangers if host for found in answers.get(host, family)]
+    else:
+        addresses = list(_found(name, family, answers, reading))
+    return any(_is_within(address, found, length, domain) for found in addresses)
+
+
+def _found(name: str, record_type: RecordType, answers: Answers, reading: Reading) -> tuple[str, ...]:
+    """What a term's own name has; too many that have nothing are a fault."""
+    found = answers.get(name, record_type)
+    reading.void_lookups += not found
+    if reading.void_lookups > MAX_VOID_LOOKUPS:
+        raise SpfFault(f"asks for more than {MAX_VOID_LOOKUPS} names that have no such record (RFC 7208 §4.6.4)")
+    return found
 
 
 def _is_within(address: str, network: str | None, length: str | None, domain: str) -> bool:

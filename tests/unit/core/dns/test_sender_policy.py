@@ -61,6 +61,7 @@ def test_a_record_that_covers_our_addresses_is_right(text: str) -> None:
         ([f"v=spf1 {TEN} include:i1.test {OURS} -all"], "more than 10 times"),
         ([f"v=spf1 {OURS} {TEN} a -all"], "more than 10 times"),
         ([f"v=spf1 {OURS} include:nowhere.test -all"], "nowhere.test, which has no SPF record"),
+        ([f"v=spf1 a:x.test a:y.test exists:z.test {OURS} -all"], "more than 2 names that have no such record"),
         (["v=spf1 include:l.test -all"], "in a circle"),
         ([f"v=spf1 {OURS} ipv4:1.2.3.4 -all"], "the term ipv4:1.2.3.4, which is none"),
         (["v=spf1" + " ip4:192.0.2.0/24" * 300], "longer than 5,000 characters"),
