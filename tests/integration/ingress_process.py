@@ -44,9 +44,8 @@ async def running_ingress(database_url: str, amqp_url: str, **settings: Any) -> 
             database_url=database_url,
             amqp_url=amqp_url,
             secret=SECRET,
-            hostname="mx.lists.test",
             smtp_port=port,
-            **settings,
+            **{"hostname": "mx.lists.test"} | settings,
         )
     )
     await process.start()
