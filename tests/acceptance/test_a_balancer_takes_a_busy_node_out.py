@@ -6,6 +6,7 @@ import http.client
 import re
 import smtplib
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
 from email.message import EmailMessage
@@ -29,7 +30,7 @@ class BalancedStory:
     def __init__(self, cluster: LiveCluster, addresses: list[str]) -> None:
         self.cluster = cluster
         self.addresses = addresses
-        self.smtp_port, self.http_port, self.health_port = free_port(), free_port(), free_port()
+        self.smtp_port, self.http_port, self.metrics_port, self.health_port = (free_port() for _ in range(4))
         cluster.start_admin()
         self.ingress = [self._ingress(number) for number in (1, 2)]
         self.tracking = [self._tracking(number) for number in (1, 2)]
@@ -53,7 +54,7 @@ class BalancedStory:
             ("port 9100", f"port {self.health_port}"),
             ("bind :2525", f"bind {LOOPBACK}:{self.smtp_port}"),
             ("bind :8081", f"bind {LOOPBACK}:{self.http_port}"),
-            ("bind :8404", f"bind {LOOPBACK}:{free_port()}"),
+            ("bind :8404", f"bind {LOOPBACK}:{self.metrics_port}"),
             (" ingress:2525", f" ingress:{self.cluster.smtp_port}"),
             (" tracking:8081", f" tracking:{self.cluster.tracking_port}"),
         ):
@@ -77,6 +78,18 @@ class BalancedStory:
 
     def greetings(self, count: int = 8) -> set[str]:
         return {self.greeting() for _ in range(count)}
+
+    def is_nobody_ready(self) -> bool:
+        """Whether the balancer has taken all ingress nodes out."""
+        with urllib.request.urlopen(f"http://{LOOPBACK}:{self.metrics_port}/metrics", timeout=10) as answer:
+            return b'haproxy_backend_active_servers{proxy="ingress"} 0\n' in answer.read()
+
+    def answer_to(self, list_address: str) -> int:
+        """The reply to RCPT, by way of the balancer."""
+        with smtplib.SMTP(LOOPBACK, self.smtp_port, timeout=30) as session:
+            session.ehlo()
+            session.mail("author@authors.test")
+            return session.rcpt(list_address)[0]
 
     def status(self) -> int:
         """Of a reader's request."""
@@ -125,6 +138,13 @@ async def test_a_balancer_takes_a_busy_node_out(story: BalancedStory) -> None:
     assert story.greetings(20) == {"421 4.3.2"}
     story.let_accept(1, True)
     wait_until(lambda: story.greetings() == {"in1.test"}, 15)
+
+    assert story.answer_to(news) == 250
+
+    # Without a database no node is ready, and one that is alive says so.
+    story.cluster.database.kill()
+    wait_until(story.is_nobody_ready, 20)
+    assert story.answer_to(news) == 451
 
     # Readers notice nothing of a dead node.
     story.tracking[0].kill()
