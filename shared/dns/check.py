@@ -44,7 +44,7 @@ def _groups(planned: Sequence[PlannedRecord]) -> list[list[PlannedRecord]]:
 async def _judged(group: list[PlannedRecord], inquiry: _Inquiry, deadline: float) -> list[Finding]:
     rule = RULES[group[0].purpose]
     try:
-        async with asyncio.timeout_at(deadline):
+        async with asyncio.timeout_at(deadline), inquiry.turn:
             while True:
                 try:
                     # Not on the loop: what others published may be long to read.
@@ -54,7 +54,7 @@ async def _judged(group: list[PlannedRecord], inquiry: _Inquiry, deadline: float
     except Unanswered as failure:
         because = str(failure)
     except TimeoutError:
-        because = "the DNS was too slow for all questions of this check"
+        because = "the DNS was too slow for all questions of this check, one zone has fewer"
     return [unknown(record, because) for record in group]
 
 
@@ -64,6 +64,8 @@ class _Inquiry:
     def __init__(self, resolver: Resolver) -> None:
         self.known: dict[Question, tuple[str, ...] | Failure] = {}
         self._resolver = resolver
+        #: Of the groups that are judged at once: thousands would hold up the loop.
+        self.turn = asyncio.Semaphore(MAX_AT_ONCE)
         self._room = asyncio.Semaphore(MAX_AT_ONCE)
         self._asked: dict[Question, asyncio.Task[None]] = {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -59,12 +60,15 @@ class Plan:
 
 def plan(hosts: Sequence[PublicHost], domains: Sequence[str], keys: Sequence[SigningRecord]) -> Plan:
     """The records of all hosts, and of each domain of lists."""
+    keys_of = defaultdict(list)
+    for key in keys:
+        keys_of[key.domain].append(key)
     made = [record for host in hosts for record in _of_host(host)]
     made += _reverse_names(hosts)
     for domain in domains:
-        made += _of_domain(domain, hosts, [key for key in keys if key.domain == domain])
+        made += _of_domain(domain, hosts, keys_of[domain])
     fitting = tuple(record for record in made if len(record.name) <= MAX_NAME_CHARACTERS)
-    too_long = [f"The name {record.name} is too long for the DNS." for record in made if record not in fitting]
+    too_long = [f"The name {r.name} is too long for the DNS." for r in made if len(r.name) > MAX_NAME_CHARACTERS]
     return Plan(fitting, (*_gaps(hosts, domains, keys), *too_long))
 
 
