@@ -12,6 +12,7 @@ from services.admin_api import docs_page, openapi, problems
 from services.admin_api.routes import (
     deliveries,
     dkim_keys,
+    dns,
     domain_limits,
     lists,
     mailings,
@@ -27,6 +28,7 @@ from services.admin_api.routes import (
     tls_policies,
 )
 from services.admin_api.routes.dkim_keys import KeyRoom
+from services.admin_api.routes.dns import CheckDns
 from services.admin_api.routes.nodes import Announce
 from services.admin_api.routes.parked import Publish
 from shared.store.engine import Database
@@ -45,6 +47,7 @@ _RESOURCES = (
     suppressions,
     parked,
     dkim_keys,
+    dns,
     nodes,
     node_defaults,
     domain_limits,
@@ -54,10 +57,16 @@ _RESOURCES = (
 
 
 def application(
-    database: Database, announce: Announce, publish: Publish, key_room: KeyRoom, sync_places: Collection[str] = ()
+    database: Database,
+    announce: Announce,
+    publish: Publish,
+    key_room: KeyRoom,
+    check_dns: CheckDns,
+    sync_places: Collection[str] = (),
 ) -> FastAPI:
     """The API on `database`, telling the nodes of changes through `announce`, handing payloads to the queues through
-    `publish`, and making signing keys with `key_room`; members may be read from files at `sync_places`."""
+    `publish`, making signing keys with `key_room`, and comparing planned records with the DNS through `check_dns`;
+    members may be read from files at `sync_places`."""
     app = FastAPI(
         title="Listfleet",
         version="1",
@@ -74,6 +83,7 @@ def application(
     app.state.publish = publish
     app.state.key_room = key_room
     app.state.sync_places = sync_places
+    app.state.check_dns = check_dns
     for resource in _RESOURCES:
         app.include_router(resource.router, prefix=BASE)
     problems.install(app)
