@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import dataclass, replace
 
 from shared.mail.headers import Field, Header, folded
-from shared.mail.lines import ended
+from shared.mail.lines import MAX_LINE_OCTETS, ended, has_line_longer_than
 from shared.mail.parts import MAX_DEPTH, NAME, Part, children, parameter, part_at
 from shared.mail.text_edit import edited_text
 from shared.mail.transfer_encoding import quoted_printable_octets
@@ -156,7 +156,7 @@ def _boundary(raw: bytes) -> str:
 
 def _text_part(text: str) -> bytes:
     lines = text.replace("\n", "\r\n").encode("utf-8", "replace") + b"\r\n"
-    is_plain = lines.isascii()
+    is_plain = lines.isascii() and not has_line_longer_than(MAX_LINE_OCTETS, lines)
     return (
         b"Content-Type: text/plain; charset=%b\r\nContent-Transfer-Encoding: %b\r\nContent-Disposition: inline\r\n\r\n"
         % ((b"us-ascii", b"7bit") if is_plain else (b"utf-8", b"quoted-printable"))

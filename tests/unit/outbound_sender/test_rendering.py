@@ -14,6 +14,7 @@ import pytest
 from services.outbound_sender import rendering
 from services.outbound_sender.copies import PersonalContent, WireContent
 from services.outbound_sender.rendering import CompiledMailing, Renderer, compile_mailing
+from shared.core.copies import AS_WRITTEN
 from shared.core.delivery import Outcome, OutcomeKind
 from shared.core.dkim import DkimAlgorithm
 from shared.core.mailing import MailingKind
@@ -38,6 +39,7 @@ def mailing(content: bytes = POST, kind: MailingKind = MailingKind.POST) -> Mail
         return_domain="lists.example.org",
         personal=False,
         verp_enabled=True,
+        copies=AS_WRITTEN,
         list_name="friends" if is_post else None,
         list_domain="lists.example.org" if is_post else None,
         list_display_name="Friends",
