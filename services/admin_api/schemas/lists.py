@@ -53,7 +53,8 @@ class NewList(Body):
     """Whether posts may hold merge fields: `{{first_name|friend}}` is the member's custom field of that name, or
     `friend` where the member has none; `{{email}}` and `{{display_name}}` are known of each. They count in the subject,
     in fields that begin with `X-`, and in plain and HTML text, which then goes out as UTF-8 in quoted-printable; within
-    a link, a value is `{{url:name}}`. Off, a post's body goes out unchanged to the byte."""
+    a link, a value is `{{url:name}}`. Off, and without the texts below, a post's body goes out unchanged to the
+    byte."""
     verp_enabled: bool = True
     """Whether each delivery has a return path of its own, so that every bounce names its member for sure. Off, a
     mailing whose copies are all the same has one return path, and many recipients may share a transaction."""
