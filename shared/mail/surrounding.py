@@ -18,10 +18,14 @@ from shared.mail.transfer_encoding import quoted_printable_octets
 _TEXTS = frozenset({"text/plain", "text/html"})
 #: Other forms of one text, which their readers show without ours.
 _OTHER_FORMS = frozenset({"text/calendar", "text/x-amp-html", "text/watch-html", "text/enriched", "text/richtext"})
+#: Of two of one of them, programs read the first or the last.
+_READ_FIELDS = ("content-type", "content-transfer-encoding", "content-disposition")
+#: RFC 2045 §6.4: a multipart has no other.
+_IDENTITIES = frozenset({"7bit", "8bit", "binary"})
 #: In pieces, to be put together again by type and order alone.
 _UNTOUCHABLE = frozenset({"message/partial", "message/external-body"})
 #: A longer text is put beside ours whole.
-_MAX_TEXT_BYTES = 1024 * 1024
+_MAX_TEXT_BYTES = 512 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +61,12 @@ def surrounded(raw: bytes, header: Header, above: str, below: str) -> Surrounded
 
 def _places(raw: bytes, part: Part, depth: int) -> _Places | None:
     """`None` when there is no text in which ours can stand."""
+    if any(len(part.header.all(name)) > 1 for name in _READ_FIELDS):
+        return None
     if part.essence in _TEXTS:
         return _Places((part,), (part,)) if _is_the_authors_text(part) else None
-    if not part.essence.startswith("multipart/") or depth == MAX_DEPTH:
+    is_multipart = part.essence.startswith("multipart/") and part.transfer_encoding in _IDENTITIES
+    if not is_multipart or depth == MAX_DEPTH:
         return None
     parts = children(raw, part)
     if not parts:

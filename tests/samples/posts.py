@@ -144,5 +144,10 @@ SEALED: dict[str, bytes] = {
     + b"Content-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n\r\nSGV!sbG8\r\n-- x\r\n",
     "stray equals signs": MIME
     + b"Content-Type: text/plain\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\na=b and =ZZ\r\n",
+    "two types": MIME + b"Content-Type: text/plain\r\nContent-Type: text/html\r\n\r\n<p>Hello.</p>\r\n",
+    "two types of a part": MIME + multipart(b"mixed", b"Content-Type: text/html\r\n" + PLAIN),
+    "an encoded multipart": MIME
+    + b"Content-Transfer-Encoding: quoted-printable\r\n"
+    + multipart(b"mixed", PLAIN, boundary=b"b"),
     "a very long text": FIELDS + b"\r\n" + b"Hello, hello, hello.\r\n" * 60_000,
 }
