@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from typing import cast
 
 import pytest
 
 from services.scheduler.tasks.authors import Authors
-from shared.contracts.topology import Lane
+from services.scheduler.tasks.post import HandlePost
+from shared.broker.publisher import Publisher
+from shared.contracts.events import MailReceived
 from shared.core.copies import AS_WRITTEN, CopySettings, DmarcMitigation, ReplyToPolicy
-from shared.core.mailing import MailingKind, TargetKind
+from shared.core.mailing import TargetKind
 from shared.dns.resolver import LookupFailedError, MxRecord, NoSuchDomainError
-from shared.store import contents, mailings, messages
+from shared.store import contents, messages
 from shared.store.engine import Database, RawConnection
 from shared.store.messages import NewTarget
 from tests.fakes.admin_client import AdminClient, admin_client, let_in
@@ -160,6 +163,11 @@ class Policies:
         raise NotImplementedError(domain)
 
 
+class NoPublisher:
+    async def publish_all(self, queue: str, payloads: Sequence[object]) -> None:
+        """Nobody is told."""
+
+
 @pytest.mark.parametrize(
     ("mitigation", "author", "is_from_list"),
     [
@@ -188,22 +196,19 @@ async def test_copies_are_from_the_list_when_it_says_so(
     message = stored.new_message(NewTarget("list@lists.example.org", TargetKind.LIST, list_id))
     message = replace(message, content=f"From: {author}\r\n\r\nHello.\r\n".encode())
     await messages.store(connection, message)
-    database = Database(database_url, name="test", pool_size=1)
+    database = Database(database_url, name="test", pool_size=2)
+    handle = HandlePost(
+        database,
+        cast("Publisher", NoPublisher()),
+        Authors(database, policies),
+        operator_address=None,
+        publish_within_seconds=5,
+        give_up_after_seconds=60,
+    )
     try:
-        strict = await Authors(database, policies).strict_domains(message.id)
+        await handle(MailReceived(str(message.id)))
     finally:
         await database.close()
-    async with connection.transaction():
-        mailing_id = await mailings.create(
-            connection,
-            kind=MailingKind.POST,
-            lane=Lane.POSTS,
-            message_id=message.id,
-            list_id=list_id,
-            return_domain="lists.example.org",
-            subject="Hello",
-            expand_again_after_seconds=5,
-            has_strict_author=bool(strict - {"lists.example.org"}),
-        )
+    mailing_id = await connection.fetchval("SELECT id FROM mailings WHERE message_id = $1", message.id)
     assert (await copies_of(connection, mailing_id)).is_from_list is is_from_list
     assert bool(policies.asked) == (mitigation is DmarcMitigation.WHEN_PUBLISHED), "nobody is asked without need"
