@@ -10,6 +10,7 @@ from services.admin_api import docs_page, openapi, problems
 from services.admin_api.routes import (
     deliveries,
     dkim_keys,
+    dns,
     domain_limits,
     lists,
     mailings,
@@ -24,6 +25,7 @@ from services.admin_api.routes import (
     tls_policies,
 )
 from services.admin_api.routes.dkim_keys import KeyRoom
+from services.admin_api.routes.dns import CheckDns
 from services.admin_api.routes.nodes import Announce
 from services.admin_api.routes.parked import Publish
 from shared.store.engine import Database
@@ -42,6 +44,7 @@ _RESOURCES = (
     suppressions,
     parked,
     dkim_keys,
+    dns,
     nodes,
     node_defaults,
     domain_limits,
@@ -49,9 +52,11 @@ _RESOURCES = (
 )
 
 
-def application(database: Database, announce: Announce, publish: Publish, key_room: KeyRoom) -> FastAPI:
+def application(
+    database: Database, announce: Announce, publish: Publish, key_room: KeyRoom, check_dns: CheckDns
+) -> FastAPI:
     """The API on `database`, telling the nodes of changes through `announce`, sending parked payloads again through
-    `publish`, and making signing keys with `key_room`."""
+    `publish`, making signing keys with `key_room`, and comparing planned records with the DNS through `check_dns`."""
     app = FastAPI(
         title="Listfleet",
         version="1",
@@ -67,6 +72,7 @@ def application(database: Database, announce: Announce, publish: Publish, key_ro
     app.state.announce = announce
     app.state.publish = publish
     app.state.key_room = key_room
+    app.state.check_dns = check_dns
     for resource in _RESOURCES:
         app.include_router(resource.router, prefix=BASE)
     problems.install(app)

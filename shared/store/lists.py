@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ARRAY, Column, Float, UniqueConstraint
+from sqlalchemy import ARRAY, Column, Float, UniqueConstraint, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Field, col, select
 
 from shared.contracts.topology import Lane
 from shared.core.copies import DmarcMitigation
 from shared.core.membership import PostingPolicy
-from shared.store.columns import enum_type, identity_field, moment_field
+from shared.core.pacing import next_within_seconds
+from shared.store.columns import enum_type, identity_field, moment_field, within
 from shared.store.copies import CopyColumns
 from shared.store.engine import RawConnection, Session
 
@@ -105,6 +106,17 @@ async def add(
     return (await session.exec(statement)).scalar_one_or_none()
 
 
+async def pace_anew(session: Session, found: MailingList) -> None:
+    """The list's messages an hour were changed: what waits does not wait for a moment of the rate before."""
+    latest_seconds = next_within_seconds(found.max_messages_per_hour, 3600.0)
+    await session.exec(
+        update(MailingList)
+        .where(col(MailingList.id) == found.id)
+        .values(next_start_at=within(col(MailingList.next_start_at), latest_seconds))
+        .execution_options(synchronize_session=False)
+    )
+
+
 async def get(session: Session, list_id: int) -> MailingList | None:
     return await session.get(MailingList, list_id)
 
@@ -118,6 +130,11 @@ async def is_our_domain(session: Session, domain: str) -> bool:
     """Whether any list lives in `domain`."""
     statement = select(MailingList.id).where(col(MailingList.domain) == domain.lower()).limit(1)
     return (await session.exec(statement)).first() is not None
+
+
+async def domains(session: Session) -> Sequence[str]:
+    """The domains that lists live in, by name."""
+    return (await session.exec(select(MailingList.domain).distinct().order_by(col(MailingList.domain)))).all()
 
 
 async def page(session: Session, *, after_id: int = 0, limit: int = 100) -> Sequence[MailingList]:

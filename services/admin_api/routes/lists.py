@@ -105,6 +105,8 @@ async def change_list(database: Store, address: ListAddress, change: ListChange)
             setattr(found, name, value.wire if isinstance(value, Address) else value)
         if found.reply_to is ReplyToPolicy.ADDRESS and found.reply_to_address is None:
             raise _no_reply_to_address()
+        if "max_messages_per_hour" in change.model_fields_set:
+            await lists.pace_anew(session, found)
     return ListAnswer.model_validate(found)
 
 
