@@ -14,6 +14,7 @@ from services.scheduler.slowing import Slowing
 from services.scheduler.stopping import Stopper
 from services.scheduler.sweep import Sweep
 from services.scheduler.takeover import Takeover
+from services.scheduler.tasks.authors import Authors
 from services.scheduler.tasks.destinations import Destinations
 from services.scheduler.tasks.expansion import Expand
 from services.scheduler.tasks.parking import Park
@@ -81,6 +82,7 @@ def build(settings: SchedulerSettings) -> Process:
     post = HandlePost(
         database,
         publisher,
+        Authors(database, resolver),
         operator_address=settings.operator_address,
         publish_within_seconds=settings.publish_within_seconds,
         give_up_after_seconds=settings.give_up_after_seconds,
