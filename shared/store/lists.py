@@ -13,6 +13,7 @@ from shared.contracts.topology import Lane
 from shared.core.copies import DmarcMitigation
 from shared.core.membership import PostingPolicy
 from shared.core.pacing import next_within_seconds
+from shared.core.subscription import SubscriptionPolicy
 from shared.store.columns import enum_type, identity_field, moment_field, within
 from shared.store.copies import CopyColumns
 from shared.store.engine import RawConnection, Session
@@ -32,6 +33,17 @@ class MailingList(CopyColumns, table=True):
     posting_policy: PostingPolicy = Field(
         default=PostingPolicy.MEMBERS, sa_column=Column(enum_type(PostingPolicy, "posting_policy"), nullable=False)
     )
+    #: Who may join, and how.
+    subscription_policy: SubscriptionPolicy = Field(
+        default=SubscriptionPolicy.CONFIRM,
+        sa_column=Column(
+            enum_type(SubscriptionPolicy, "subscription_policy"),
+            nullable=False,
+            server_default=SubscriptionPolicy.CONFIRM.value,
+        ),
+    )
+    #: Each member's copy has a link of its own that ends the membership at once (RFC 8058).
+    one_click_enabled: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
     #: Posts may hold merge fields; off, a post's body goes out unchanged.
     personal: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     #: Each delivery has a return path of its own; off, a mailing has one, and transactions may have many recipients.
@@ -77,6 +89,8 @@ async def add(
     display_name: str,
     description: str,
     posting_policy: PostingPolicy,
+    subscription_policy: SubscriptionPolicy = SubscriptionPolicy.CONFIRM,
+    one_click_enabled: bool = True,
     personal: bool = False,
     verp_enabled: bool = True,
     lane: Lane = Lane.POSTS,
@@ -93,6 +107,8 @@ async def add(
         "display_name": display_name,
         "description": description,
         "posting_policy": posting_policy,
+        "subscription_policy": subscription_policy,
+        "one_click_enabled": one_click_enabled,
         "personal": personal,
         "verp_enabled": verp_enabled,
         "lane": lane,

@@ -56,6 +56,8 @@ class Mailing(CopyColumns, table=True):
     #: What its list asked for when it was made, and what the author's domain published then: the copies are from the
     #: list's address.
     is_from_list: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    #: Each copy has a link of its own that ends the membership (RFC 8058).
+    one_click: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     #: Deliveries made so far, and how many of them were suppressed from the start.
     recipients: int = Field(default=0)
     suppressed: int = Field(default=0)
@@ -114,11 +116,12 @@ async def create(
         """
         INSERT INTO mailings (kind, lane, state, message_id, list_id, return_domain, subject, recipients, suppressed,
                               expanded_to_member_id, expand_due_at, give_up_after_seconds, gives_up_at,
-                              personal, verp_enabled, subject_prefix, header_text, footer_text, reply_to,
+                              personal, verp_enabled, one_click, subject_prefix, header_text, footer_text, reply_to,
                               reply_to_address, keeps_authors_reply_to, anonymous, is_from_list)
         SELECT $1, $2, 'expanding', $3, $4, $5, $6, 0, 0, 0, now() + make_interval(secs => $7),
                age.seconds, now() + make_interval(secs => age.seconds),
                coalesce(list.personal, false), coalesce(list.verp_enabled, true),
+               coalesce(list.one_click_enabled AND list.verp_enabled, false),
                coalesce(list.subject_prefix, ''), coalesce(list.header_text, ''), coalesce(list.footer_text, ''),
                coalesce(list.reply_to, 'author'), list.reply_to_address, coalesce(list.keeps_authors_reply_to, true),
                coalesce(list.anonymous, false),

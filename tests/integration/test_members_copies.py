@@ -9,6 +9,7 @@ from typing import cast
 import pytest
 
 from services.scheduler.tasks.authors import Authors
+from services.scheduler.tasks.commands import ObeyCommands
 from services.scheduler.tasks.post import HandlePost
 from shared.broker.publisher import Publisher
 from shared.contracts.events import MailReceived
@@ -201,6 +202,7 @@ async def test_copies_are_from_the_list_when_it_says_so(
         database,
         cast("Publisher", NoPublisher()),
         Authors(database, policies),
+        cast("ObeyCommands", None),  # none are sent
         operator_address=None,
         publish_within_seconds=5,
         give_up_after_seconds=60,
