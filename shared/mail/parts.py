@@ -18,7 +18,7 @@ MAX_PARTS = 500
 _HEADER_BYTES = STORED.header_bytes
 
 _PARAMETER = r';[ \t]*{}[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s;"()]+))'
-_BOUNDARY = re.compile(_PARAMETER.format("boundary"), re.IGNORECASE)
+BOUNDARY = re.compile(_PARAMETER.format("boundary"), re.IGNORECASE)
 CHARSET = re.compile(_PARAMETER.format("charset"), re.IGNORECASE)
 _TEXT_TYPES = frozenset({"text/plain", "text/html"})
 _SEALED_TYPES = frozenset({"multipart/signed", "multipart/encrypted"})
@@ -39,7 +39,7 @@ class TextPart:
 
     @property
     def is_html(self) -> bool:
-        return _essence(self.content_type) == "text/html"
+        return essence_of(self.content_type) == "text/html"
 
     @property
     def charset(self) -> str:
@@ -60,12 +60,12 @@ def text_parts(raw: bytes) -> list[TextPart]:
             continue
         body_at = start + header.body_at
         content_type = _value(header, "content-type")
-        essence = _essence(content_type)
+        essence = essence_of(content_type)
         if essence in _TEXT_TYPES and not _value(header, "content-disposition").lower().startswith("attachment"):
             encoding = _value(header, "content-transfer-encoding").lower() or "7bit"
             found.append(TextPart(header, start, body_at, end, content_type, encoding))
         elif essence.startswith("multipart/") and essence not in _SEALED_TYPES and depth < MAX_DEPTH:
-            spans = list(_spans(raw, body_at, end, parameter(_BOUNDARY, content_type).rstrip(" ")))
+            spans = list(spans_of(raw, body_at, end, parameter(BOUNDARY, content_type).rstrip(" ")))
             to_visit += [(part_start, part_end, depth + 1) for part_start, part_end in reversed(spans)]
     return found
 
@@ -79,7 +79,7 @@ def parameter(pattern: re.Pattern[str], value: str) -> str:
     return re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else token
 
 
-def _spans(raw: bytes, start: int, end: int, boundary: str) -> Iterator[tuple[int, int]]:
+def spans_of(raw: bytes, start: int, end: int, boundary: str) -> Iterator[tuple[int, int]]:
     """Begin and end of each body part between the delimiter lines (RFC 2046 §5.1.1)."""
     if not boundary or not boundary.isascii():
         return
@@ -102,6 +102,6 @@ def _value(header: Header, name: str) -> str:
     return "" if field is None else field.value.decode("latin-1").strip()
 
 
-def _essence(content_type: str) -> str:
+def essence_of(content_type: str) -> str:
     """`type/subtype` in lower case; a part that says nothing is plain text (RFC 2045 §5.2)."""
     return re.split(r"[;\s(]", content_type.strip(), maxsplit=1)[0].lower() or "text/plain"
