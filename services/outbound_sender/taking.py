@@ -11,6 +11,7 @@ import structlog
 from prometheus_client import Gauge
 
 from services.outbound_sender.backlog import Backlog
+from services.outbound_sender.handing_back import HandBacks
 from services.outbound_sender.held_batch import HeldBatch, Job
 from services.outbound_sender.moments import Moments
 from services.outbound_sender.rendering import Renderer
@@ -93,9 +94,7 @@ class Taker:
         self._on_room = on_room
         self._held: dict[int, HeldBatch] = {}
         self._claiming = asyncio.Lock()
-        #: What is on its way back to the others, by batch and the limit that it turned out to be under.
-        self._going_back: dict[tuple[int, str | None], list[Job]] = {}
-        self._is_handing_back = False
+        self._hand_backs = HandBacks(database, self.ended)
         self._tasks: set[asyncio.Task[None]] = set()
         _in_hand.set_function(lambda: self.open)
 
@@ -282,11 +281,7 @@ class Taker:
 
     def hand_back(self, jobs: Sequence[Job], *, domain_limit: str | None = None) -> None:
         """Let others have jobs that are in no slot and not started; with `domain_limit`, under that limit."""
-        for job in jobs:
-            self._going_back.setdefault((job.held.id, domain_limit), []).append(job)
-        if self._going_back and not self._is_handing_back:
-            self._is_handing_back = True
-            self._spawn(self._write_hand_backs())
+        self._hand_backs.add(jobs, domain_limit=domain_limit)
 
     def hand_back_all(self) -> None:
         """Let others have everything that waits."""
@@ -304,33 +299,9 @@ class Taker:
             held.on_all_started()
         self._held.clear()
 
-    async def _write_hand_backs(self) -> None:
-        """One batch after the other: after an outage of the database there may be thousands of jobs."""
-        try:
-            while self._going_back:
-                (_, domain_limit), jobs = self._going_back.popitem()
-                await self._write_hand_back(jobs, domain_limit)
-        finally:
-            self._is_handing_back = False
-
-    async def _write_hand_back(self, jobs: Sequence[Job], domain_limit: str | None) -> None:
-        held = jobs[0].held
-        ids = [job.recipient.delivery_id for job in jobs]
-        unstarted = len(held.unstarted.difference(ids))
-
-        async def write() -> None:
-            async with self._database.raw() as connection:
-                await batches.hand_back(
-                    connection, held.id, held.claim, ids, unstarted=unstarted, domain_limit=domain_limit
-                )
-
-        await until_available(write, doing="hand-back")
-        for job in jobs:
-            self.ended(job)
-            held.leave_unstarted(job.recipient.delivery_id)
-
     async def settle(self) -> None:
-        """Return when every hand-back is committed."""
+        """Return when every hand-back is committed, and the broker knows what is done."""
+        await self._hand_backs.settle()
         while self._tasks:
             await asyncio.wait(self._tasks)
 

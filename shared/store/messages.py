@@ -92,37 +92,35 @@ class NewMessage:
 
 
 async def store(connection: RawConnection, message: NewMessage, *, sweep_after_seconds: float = 5.0) -> None:
-    """Store the message and its targets in one transaction. The sweep publishes it when nobody did by then."""
-    async with connection.transaction():
-        await connection.execute(
-            """
+    """Store the message and its targets, all or nothing. The sweep publishes it when nobody did by then."""
+    # One statement is one round trip and its own transaction; every message that comes in pays for this.
+    await connection.execute(
+        """
+        WITH message AS (
             INSERT INTO messages (id, content, size_bytes, envelope_sender, message_id, subject, fingerprint, peer,
                                   publish_due_at)
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, now() + make_interval(secs => $9)) ON CONFLICT DO NOTHING
-            """,
-            message.id,
-            message.content,
-            len(message.content),
-            message.envelope_sender,
-            message.message_id,
-            message.subject,
-            message.fingerprint,
-            message.peer,
-            sweep_after_seconds,
         )
-        await connection.execute(
-            """
-            INSERT INTO message_targets (message_id, address, kind, list_id, state, because)
-            SELECT $1, t.* FROM unnest($2::text[], $3::target_kind[], $4::bigint[], $5::target_state[], $6::text[]) t
-            ON CONFLICT DO NOTHING
-            """,
-            message.id,
-            [target.address for target in message.targets],
-            [target.kind.value for target in message.targets],
-            [target.list_id for target in message.targets],
-            [target.state.value for target in message.targets],
-            [target.because for target in message.targets],
-        )
+        INSERT INTO message_targets (message_id, address, kind, list_id, state, because)
+        SELECT $1, t.*
+        FROM unnest($10::text[], $11::target_kind[], $12::bigint[], $13::target_state[], $14::text[]) t
+        ON CONFLICT DO NOTHING
+        """,
+        message.id,
+        message.content,
+        len(message.content),
+        message.envelope_sender,
+        message.message_id,
+        message.subject,
+        message.fingerprint,
+        message.peer,
+        sweep_after_seconds,
+        [target.address for target in message.targets],
+        [target.kind.value for target in message.targets],
+        [target.list_id for target in message.targets],
+        [target.state.value for target in message.targets],
+        [target.because for target in message.targets],
+    )
 
 
 async def find(
