@@ -6,6 +6,7 @@ from typing import Any
 
 from services.scheduler.limited_release import LimitedReleaser
 from services.scheduler.release import Releaser
+from services.scheduler.scoring import Scoring
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.slowing import Slowing
 from services.scheduler.stopping import Stopper
@@ -15,6 +16,7 @@ from services.scheduler.tasks.destinations import Destinations
 from services.scheduler.tasks.expansion import Expand
 from services.scheduler.tasks.parking import Park
 from services.scheduler.tasks.post import HandlePost
+from services.scheduler.tasks.reports import ReadReports
 from services.scheduler.worker import dispatched, handled_by
 from shared.broker.consumer import Consumer, read_dead, reader_of
 from shared.broker.publisher import Publisher
@@ -73,6 +75,7 @@ def build(settings: SchedulerSettings) -> Process:
     post = HandlePost(
         database,
         publisher,
+        ReadReports(settings.secret.encode()),
         operator_address=settings.operator_address,
         publish_within_seconds=settings.publish_within_seconds,
         give_up_after_seconds=settings.give_up_after_seconds,
@@ -126,6 +129,7 @@ def build(settings: SchedulerSettings) -> Process:
             releaser.run,
             limited_releaser.run,
             Slowing(database).run,
+            Scoring(database).run,
             sweep.run,
             Stopper(database).run,
             *(consumer.run for consumer in all_consumers),

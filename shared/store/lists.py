@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ARRAY, Column, Float, UniqueConstraint
+from sqlalchemy import ARRAY, Column, Float, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Field, SQLModel, col, select
 
 from shared.contracts.topology import Lane
+from shared.core.bounce_score import DEFAULT_BOUNCE_LIMIT, DEFAULT_QUIET_DAYS
 from shared.core.membership import PostingPolicy
 from shared.store.columns import enum_type, identity_field, moment_field
 from shared.store.engine import RawConnection, Session
@@ -44,6 +45,13 @@ class MailingList(SQLModel, table=True):
     #: Waits between the attempts at a deferred delivery, and the age at which one is given up; `None` is as everywhere.
     retry_schedule_seconds: list[float] | None = Field(default=None, sa_column=Column(ARRAY(Float)))
     give_up_after_seconds: float | None = Field(default=None, sa_column=Column(Float))
+    #: Points of bounces at which a member is held, `None` for never; days without one after which they are forgotten.
+    bounce_limit: float | None = Field(
+        default=DEFAULT_BOUNCE_LIMIT, sa_column=Column(Float, server_default=text(f"{DEFAULT_BOUNCE_LIMIT:g}"))
+    )
+    bounce_quiet_days: int = Field(
+        default=DEFAULT_QUIET_DAYS, sa_column_kwargs={"server_default": text(f"{DEFAULT_QUIET_DAYS}")}
+    )
     created_at: datetime = moment_field(set_now=True)
 
     @property
@@ -73,6 +81,8 @@ async def add(
     max_messages_per_hour: int | None = None,
     retry_schedule_seconds: list[float] | None = None,
     give_up_after_seconds: float | None = None,
+    bounce_limit: float | None = DEFAULT_BOUNCE_LIMIT,
+    bounce_quiet_days: int = DEFAULT_QUIET_DAYS,
 ) -> MailingList | None:
     """The new list `name@domain`, both as the table wants them; `None` when there is one already."""
     values = {
@@ -87,6 +97,8 @@ async def add(
         "max_messages_per_hour": max_messages_per_hour,
         "retry_schedule_seconds": retry_schedule_seconds,
         "give_up_after_seconds": give_up_after_seconds,
+        "bounce_limit": bounce_limit,
+        "bounce_quiet_days": bounce_quiet_days,
     }
     statement = insert(MailingList).values(values).on_conflict_do_nothing().returning(MailingList)
     return (await session.exec(statement)).scalar_one_or_none()

@@ -45,6 +45,17 @@ class Member(SQLModel, table=True):
         default_factory=dict, sa_column=Column(JSONB, nullable=False, server_default=text("'{}'"))
     )
     joined_at: datetime = moment_field(set_now=True)
+    #: Points of bounces (`shared.core.bounce_score`), and when the last of them was given.
+    bounce_score: float = Field(default=0.0, sa_column_kwargs={"server_default": text("0")})
+    bounced_at: datetime | None = moment_field(nullable=True)
+    #: When the score reached the list's limit, and what the last bounce said.
+    held_at: datetime | None = moment_field(nullable=True)
+    held_because: str | None = None
+
+    def let_in(self) -> None:
+        """A subscriber from now on, and nothing is held against it any more."""
+        self.status = MemberStatus.SUBSCRIBED
+        self.bounce_score, self.bounced_at, self.held_at, self.held_because = 0.0, None, None, None
 
 
 @dataclass(frozen=True, slots=True)

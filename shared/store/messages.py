@@ -169,6 +169,13 @@ async def take(connection: RawConnection, message_id: UUID) -> Waiting | None:
     )
 
 
+async def beginning_of(connection: RawConnection, message_id: UUID, octets: int) -> bytes:
+    """The first so many bytes of the message as it was received."""
+    return await connection.fetchval(  # type: ignore[no-any-return]
+        "SELECT substring(content FROM 1 FOR $2) FROM messages WHERE id = $1", message_id, octets
+    )
+
+
 async def first_of_its_kind(connection: RawConnection, list_id: int, message: Waiting) -> UUID:
     """The message that first brought this post to the list within seven days: this one, unless it is a duplicate."""
     return await connection.fetchval(  # type: ignore[no-any-return]

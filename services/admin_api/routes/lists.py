@@ -67,6 +67,8 @@ async def make_list(database: Store, new: NewList, response: Response) -> ListAn
             max_messages_per_hour=new.max_messages_per_hour,
             retry_schedule_seconds=new.retry_schedule_seconds,
             give_up_after_seconds=new.give_up_after_seconds,
+            bounce_limit=new.bounce_limit,
+            bounce_quiet_days=new.bounce_quiet_days,
         )
     if made is None:
         raise Problem(409, f"There is a list {name}@{domain} already.")

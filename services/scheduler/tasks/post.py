@@ -1,4 +1,4 @@
-"""A message was received: make its mailings, one for each list that takes it, or one for the operator."""
+"""A message was received: make its mailings, one for each list that takes it, or one for the operator; or read it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from uuid import UUID
 
 import structlog
 
+from services.scheduler.tasks.reports import ReadReports
 from shared.broker.connection import BrokerUnavailable
 from shared.broker.publisher import Publisher
 from shared.contracts.commands import ExpandMailing, SendBatch
@@ -27,6 +28,7 @@ class HandlePost:
 
     database: Database
     publisher: Publisher
+    reports: ReadReports
     operator_address: str | None
     publish_within_seconds: float
     give_up_after_seconds: float
@@ -44,8 +46,9 @@ class HandlePost:
                     to_expand += await self._distribute(connection, message, target)
                 elif target.kind is TargetKind.OPERATOR:
                     express_batches += await self._forward(connection, message, target)
+                    await self.reports.keep(connection, message, target)
                 else:
-                    await self._keep(connection, message, target, "Nothing reads bounces yet.")
+                    await self._keep(connection, message, target, await self.reports.keep(connection, message, target))
             await messages.mark_handled(connection, message.id)
         await self._publish(to_expand, express_batches)
 

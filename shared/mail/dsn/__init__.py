@@ -10,10 +10,10 @@ from __future__ import annotations
 from shared.mail.dsn import automatic, delivery_status, feedback, notices
 from shared.mail.dsn.letter import Letter, letter_of
 from shared.mail.dsn.notice import notice_of
-from shared.mail.dsn.parts import MAX_TEXT_BYTES
+from shared.mail.dsn.parts import MAX_READ_BYTES, MAX_TEXT_BYTES
 from shared.mail.dsn.report import Finding, FindingKind, Reading
 
-__all__ = ["Finding", "FindingKind", "Reading", "read"]
+__all__ = ["MAX_READ_BYTES", "Finding", "FindingKind", "Reading", "read"]
 
 
 def read(raw: bytes, envelope_sender: str | None = None) -> Reading:
