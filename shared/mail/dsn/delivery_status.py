@@ -56,7 +56,10 @@ def _findings(groups: list[Group], explanation: str) -> list[Finding]:
     for group in groups:
         finding = _finding(group, "" if several else explanation)
         if finding is not None and finding.recipient is not None:
-            findings.setdefault(finding.recipient.lower(), finding)
+            key = finding.recipient.lower()
+            # One recipient became several on the way: where one of them failed, the recipient did not get all.
+            if key not in findings or findings[key].kind is FindingKind.NONE:
+                findings[key] = finding
     return list(findings.values())
 
 

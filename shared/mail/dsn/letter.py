@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from shared.mail.dsn.addresses import address_in, addresses_in, key_of
 from shared.mail.dsn.parts import Part, parts_of, value_of
-from shared.mail.dsn.phrases import ANSWERS, SERVER_NAMES, SERVERS, SUBJECTS
+from shared.mail.dsn.phrases import ANSWERS, SERVER_NAMES, SERVERS, SUBJECTS, SUCCESSES
 from shared.mail.headers import Header
 
 #: What hands a message on or answers it puts this before the subject.
@@ -78,7 +78,11 @@ class Letter:
     @property
     def speaks_of_failure(self) -> bool:
         """By its subject, which is not one of mail that is answered or handed on."""
-        return SUBJECTS.are_in(self.subject) and not self.is_handed_on
+        return SUBJECTS.are_in(self.subject) and not self.is_handed_on and not self.speaks_of_success
+
+    @property
+    def speaks_of_success(self) -> bool:
+        return SUCCESSES.are_in(self.subject) and "unsuccess" not in self.subject.lower()
 
     @property
     def is_handed_on(self) -> bool:

@@ -38,7 +38,10 @@ def read(letter: Letter, raw: bytes) -> list[Finding]:
     for notice in notices:
         named = _from_field(letter, notice, own) or named_in(notice.lines, own)
         if named and named[0].rank <= Rank.COMMANDED:
-            return _findings(letter, notice, named)
+            found = _findings(letter, notice, named)
+            # Anybody may write of mail that did not arrive; a report says why.
+            is_telling = notice.replies or any(each.bounce_class is not BounceClass.OTHER for each in found)
+            return found if letter.is_by_a_server or letter.is_from_nobody or is_telling else []
     if not (letter.is_by_a_server or letter.is_from_nobody):
         # Anybody may write of a failure; only a list of those who failed makes a report of it.
         return []
@@ -55,7 +58,7 @@ def read(letter: Letter, raw: bytes) -> list[Finding]:
 
 def _is_notice(letter: Letter, notices: list[Notice]) -> bool:
     """Whether a server tells of a failure or a delay: by who wrote it, the subject, and the first lines."""
-    if CHALLENGES.are_in(letter.subject):
+    if CHALLENGES.are_in(letter.subject) or letter.speaks_of_success:
         return False
     tells = any(_tells(notice) for notice in notices)
     if letter.is_by_a_server:

@@ -11,7 +11,7 @@ import logging
 
 from flufl.bounce import all_failures
 
-MAX_BYTES = 32 * 1024
+MAX_BYTES = 16 * 1024
 MAX_DELIMITERS = 60
 
 # It writes a line for each of its readers.

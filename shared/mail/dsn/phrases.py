@@ -83,6 +83,10 @@ SUBJECTS = Phrases(
     r"未送达|無法(?:傳送|投遞|遞送)|退件|未傳遞|반송|전송 ?실패|배달(?:되지| 실패|할 수)|전달되지",
     r"발송 ?실패|ไม่สามารถส่ง",
 )
+#: Subjects of reports that all went well.
+SUCCESSES = Phrases(
+    r"success|\(relay\w*\)|\brelayed\b|^(?:delivered|zugestellt|entregado|remis)\b:?|配信完了|已送达",
+)
 #: Lines that begin the list of those who did not get the message, or that say that it did not arrive.
 FAILURES = Phrases(
     r"(?:could|can|was|were|did|has|have|will)(?: ?n[o']t|not) (?:be |been )?(?:\S+ ){0,2}(?:deliver|sent"

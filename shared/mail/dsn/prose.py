@@ -66,6 +66,7 @@ _ADDRESSED = re.compile(r"^[\s>|*]*(?:to|an|a|à|para|до|кому|do|til|till|
 _EXPANDED = re.compile(
     r"\(?(?:expanded|generated|redirected|forwarded|alias(?:ed)?|ursprünglich) from:?\s", re.IGNORECASE
 )
+_ORIGINAL = re.compile(r"^\s*original (?:address|recipient)\s*:", re.IGNORECASE)
 _REPLY_LINE = re.compile(r"^[\s<>|]*(?:\.\.\. ?while talking|[45]\d\d[ -])")
 #: Lines about those who have nothing to do with the failure.
 _OTHERS = re.compile(
@@ -108,12 +109,19 @@ def named_in(lines: tuple[str, ...], own: frozenset[str]) -> list[Named]:
         found = after or found
     if not found:
         return []
+    found = _without_replaced(found, lines)
     best = min(rank for _, rank, _ in found)
     named: dict[str, Named] = {}
     for at, rank, address in found:
         if rank == best and len(named) < MAX_NAMED:
             named.setdefault(key_of(address), Named(address, rank, _words(lines, at, address, own)))
     return list(named.values())
+
+
+def _without_replaced(found: list[tuple[int, Rank, str]], lines: tuple[str, ...]) -> list[tuple[int, Rank, str]]:
+    """Without the addresses whose next line gives the one that the message was sent to (Sun's and Oracle's servers)."""
+    originals = {at for at, _, _ in found if _ORIGINAL.match(lines[at])}
+    return [entry for entry in found if entry[0] + 1 not in originals]
 
 
 def _ranked(line: str, at: int, lines: tuple[str, ...]) -> list[tuple[Rank, str]]:
