@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any
-from uuid import uuid4
 
 import structlog
 from prometheus_client import Gauge
 
 from services.outbound_sender.backlog import Backlog
+from services.outbound_sender.claiming import claim_batch
 from services.outbound_sender.handing_back import HandBacks
 from services.outbound_sender.held_batch import HeldBatch, Job
-from services.outbound_sender.moments import Moments
 from services.outbound_sender.rendering import Renderer
 from services.outbound_sender.stop_list import StopList
 from shared.broker.connection import BrokerUnavailable
@@ -22,11 +21,8 @@ from shared.broker.publisher import Publisher
 from shared.contracts.commands import SendBatch
 from shared.contracts.topology import Lane
 from shared.core.address import Address
-from shared.core.delivery import Outcome, OutcomeKind
 from shared.core.domain_limit import DomainLimits
-from shared.runtime.clock import seconds_since_boot
-from shared.store import batches, claims
-from shared.store.claims import ClaimedBatch
+from shared.store import batches
 from shared.store.engine import Database, StoreUnavailable
 from shared.store.nodes import Lease
 from shared.store.patience import until_available
@@ -42,8 +38,6 @@ HOLD_SECONDS = 10.0
 HOUSEKEEPING_SECONDS = 1.0
 #: More than any batch has.
 WHOLE = 1_000_000
-#: Stands in a batch that was claimed, until its content is there.
-NOT_LOADED = Outcome(OutcomeKind.DEFERRED, "the message was not loaded")
 #: Housekeeping turns between two comparisons of the rows with what is held.
 RECONCILE_EVERY = 10
 
@@ -165,7 +159,13 @@ class Taker:
             if lease is None or room < 1:
                 await self._pass_on(received, lane.queue)
                 return
-            held = await self._claim(received.payload.batch_id, lease, room, received.acknowledge)
+            held = await claim_batch(
+                self._database,
+                received.payload.batch_id,
+                lease,
+                at_most=room,
+                on_all_started=lambda: self._spawn(received.acknowledge()),
+            )
             if held is None:
                 await received.acknowledge()
                 return
@@ -179,52 +179,13 @@ class Taker:
             if lease is None or self.limited_room < 1 or not self._serves(lane):
                 await self._pass_on(received, lane.limited_queue)
                 return
-            held = await self._claim(received.payload.batch_id, lease, WHOLE, _nothing)
+            batch_id = received.payload.batch_id
+            held = await claim_batch(self._database, batch_id, lease, at_most=WHOLE, on_all_started=_nothing)
             # Whoever holds it is in its row; the broker need not wait for its moments.
             await received.acknowledge()
             if held is not None:
                 await self._hold(held, lease)
         self.look_for_room()
-
-    async def _claim(
-        self, batch_id: int, lease: Lease, room: int, on_all_started: Callable[[], Coroutine[Any, Any, None]]
-    ) -> HeldBatch | None:
-        """The batch with its recipients, and no content yet; `None` when it is not to be had, or is empty."""
-        token = uuid4()
-        asked_at_seconds, claimed_at_seconds = 0.0, 0.0
-
-        async def claim() -> ClaimedBatch | None:
-            nonlocal asked_at_seconds, claimed_at_seconds
-            async with self._database.raw() as connection:
-                asked_at_seconds, claimed_at_seconds = seconds_since_boot(), asyncio.get_running_loop().time()
-                return await claims.claim(
-                    connection,
-                    batch_id,
-                    lease=lease.incarnation,
-                    node_name=lease.name,
-                    token=token,
-                    at_most=room,
-                )
-
-        claimed = await until_available(claim, doing="claim")
-        if claimed is None or not claimed.recipients:
-            return None
-        answered_at_seconds = seconds_since_boot()
-        ids = {recipient.delivery_id for recipient in claimed.recipients}
-        return HeldBatch(
-            claimed,
-            NOT_LOADED,
-            claimed_at_seconds,
-            on_all_started=lambda: self._spawn(on_all_started()),
-            unstarted=set(ids),
-            open=set(ids),
-            reported_unstarted=len(ids),
-            moments=Moments(
-                claimed.limit, len(ids), asked_at_seconds=asked_at_seconds, answered_at_seconds=answered_at_seconds
-            )
-            if claimed.limit
-            else None,
-        )
 
     async def _hold(self, held: HeldBatch, lease: Lease) -> None:
         batch = held.batch
@@ -352,5 +313,5 @@ class Taker:
         task.add_done_callback(self._tasks.discard)
 
 
-async def _nothing() -> None:
+def _nothing() -> None:
     """The broker's message is gone already."""

@@ -27,8 +27,13 @@ class Score:
     counted_at: datetime | None = None
 
 
-def scored(score: Score, diagnosis: Diagnosis, at: datetime, *, quiet_days: int) -> Score:
-    """The score after a bounce that came `at`; the same one when it does not count. At most one a day (UTC) counts."""
+def scored(score: Score, diagnosis: Diagnosis, at: datetime, *, quiet_days: int, is_probe: bool = False) -> Score:
+    """The score after a bounce that came `at`; the same one when it does not count.
+
+    At most one a day (UTC) counts; but that of a probe counts whole, and on any day: it was sent to find this out.
+    """
+    if is_probe:
+        return Score(score.points + HARD_POINTS, at)
     if diagnosis.bounce_class in NOT_THE_MEMBERS:
         return score
     points = score.points
@@ -38,3 +43,8 @@ def scored(score: Score, diagnosis: Diagnosis, at: datetime, *, quiet_days: int)
         if at - score.counted_at > timedelta(days=quiet_days):
             points = 0.0
     return Score(points + (HARD_POINTS if diagnosis.is_hard else SOFT_POINTS), at)
+
+
+def wants_probe(before: Score, after: Score, limit: float) -> bool:
+    """Whether the next bounce may be the one that holds the member: then a probe shows whether mail arrives at all."""
+    return before.points < limit - HARD_POINTS <= after.points < limit

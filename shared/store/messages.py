@@ -143,6 +143,8 @@ class Waiting:
     envelope_sender: str
     subject: str
     fingerprint: bytes
+    #: The client's address.
+    peer: str
     targets: tuple[NewTarget, ...]
 
 
@@ -150,7 +152,7 @@ async def take(connection: RawConnection, message_id: UUID) -> Waiting | None:
     """The message, locked until the transaction ends; `None` when it is handled or unknown."""
     row = await connection.fetchrow(
         """
-        SELECT id, envelope_sender, subject, fingerprint FROM messages
+        SELECT id, envelope_sender, subject, fingerprint, peer FROM messages
         WHERE id = $1 AND publish_due_at IS NOT NULL FOR UPDATE
         """,
         message_id,
@@ -165,14 +167,15 @@ async def take(connection: RawConnection, message_id: UUID) -> Waiting | None:
         envelope_sender=row["envelope_sender"],
         subject=row["subject"],
         fingerprint=row["fingerprint"],
+        peer=row["peer"],
         targets=tuple(NewTarget(t["address"], TargetKind(t["kind"]), t["list_id"]) for t in targets),
     )
 
 
-async def beginning_of(connection: RawConnection, message_id: UUID, octets: int) -> bytes:
-    """The first so many bytes of the message as it was received."""
+async def beginning_of(connection: RawConnection, message_id: UUID, *, max_bytes: int) -> bytes:
+    """The message's first bytes, at most so many."""
     return await connection.fetchval(  # type: ignore[no-any-return]
-        "SELECT substring(content FROM 1 FOR $2) FROM messages WHERE id = $1", message_id, octets
+        "SELECT substring(content FOR $2) FROM messages WHERE id = $1", message_id, max_bytes
     )
 
 

@@ -8,19 +8,27 @@ from datetime import timedelta
 
 import pytest
 
+from services.scheduler.scoring import Scoring
 from services.scheduler.tasks.reports import ReadReports
 from shared.core.bounce import diagnose
+from shared.core.links import Links
 from shared.core.mailing import TargetKind
+from shared.core.tokens import Purpose, Tokens
 from shared.core.verp import VALID_DAYS, mailing_return_path_local, return_path_local
+from shared.runtime.subscriptions import Confirmed, Subscriptions
 from shared.store import bounces, messages
-from shared.store.engine import RawConnection
+from shared.store.bounces import Scored
+from shared.store.engine import Database, RawConnection
 from shared.store.messages import NewTarget
 from tests.fakes.admin_client import AdminClient, admin_client, let_in
+from tests.fakes.kept_publisher import KeptPublisher
 from tests.integration import stored
 from tests.integration.stored import REFUSED
 
 SECRET = b"sixteen octets or more"
-READ = ReadReports(SECRET)
+LINKS = Links(Tokens(SECRET), "https://lists.example.org")
+SUBSCRIPTIONS = Subscriptions(LINKS)
+READ = ReadReports(SECRET, LINKS.tokens, SUBSCRIPTIONS)
 
 DSN = """Return-Path: <>
 From: MAILER-DAEMON@mx.example
@@ -91,14 +99,14 @@ async def arrive(
     async with connection.transaction():
         message = await messages.take(connection, message_id)
         assert message is not None
-        said = await READ.keep(connection, message, target)
+        kept = await READ.keep(connection, message, target)
         await messages.mark_handled(connection, message_id)
-    return said
+    return kept.because
 
 
-async def score(connection: RawConnection) -> None:
+async def score(connection: RawConnection) -> Scored:
     async with connection.transaction():
-        await bounces.score(connection, diagnose)
+        return await bounces.score(connection, diagnose)
 
 
 async def deliveries_of(connection: RawConnection, list_id: int, member: str = "member-1@example.com") -> int:
@@ -292,9 +300,78 @@ async def test_a_complaint_that_shows_no_message_of_ours_changes_nothing(connect
     for forged in ("x", return_path_local(delivery_id, b"another secret, quite")):
         content = COMPLAINT.format(recipient="member-1@example.com", return_path=forged).replace("\n", "\r\n").encode()
         said = await arrive(connection, return_path_local(delivery_id, SECRET), content)
-        assert said == "A complaint that returns no message of ours: ignored."
+        assert said == "A complaint that returns no message of ours, or of somebody who left: ignored."
     assert await standing(connection) == ("subscribed", 0)
     assert await connection.fetchval("SELECT count(*) FROM suppressions") == 0
+
+
+async def test_a_complaint_that_shows_the_members_link_for_leaving_counts_too(connection: RawConnection) -> None:
+    await stored.new_list(connection, 2)
+    member_id = await connection.fetchval("SELECT id FROM members WHERE email_key = 'member-1@example.com'")
+    token = LINKS.leave_token(member_id)
+    content = COMPLAINT.format(recipient="member-2@example.com", return_path="x").replace(
+        "From: x@lists", f"List-Unsubscribe: <https://lists.example.org/leave/{token}>\nFrom: x@lists"
+    )
+    for _ in range(2):
+        await arrive(connection, "abuse", content.replace("\n", "\r\n").encode(), TargetKind.OPERATOR)
+    assert await standing(connection) == ("unsubscribed", 0)
+    assert await standing(connection, "member-2@example.com") == ("subscribed", 0)
+    assert await connection.fetchval("SELECT email_key FROM suppressions") == "member-1@example.com"
+    assert await connection.fetchval("SELECT count(*) FROM bounce_events") == 1
+
+
+async def test_before_a_member_is_held_a_probe_is_sent_and_its_bounce_holds_at_once(
+    connection: RawConnection, scoring: Scoring
+) -> None:
+    list_id = await stored.new_list(connection, 1)
+    for _ in range(3):
+        await bounce_once(connection, list_id)
+        await days_pass(connection, 1)
+    assert await connection.fetchval("SELECT count(*) FROM notices") == 0
+    delivery_id = await deliveries_of(connection, list_id)
+    await arrive(connection, return_path_local(delivery_id, SECRET), dsn())
+    await scoring.step()
+    assert await standing(connection) == ("subscribed", 4)
+    probe = await connection.fetchrow(
+        "SELECT d.id, d.recipient FROM notices n JOIN deliveries d USING (mailing_id) WHERE n.kind = 'probe'"
+    )
+    assert probe is not None
+    assert probe["recipient"] == "Member-1@example.com"
+    for _ in range(2):
+        await arrive(connection, return_path_local(probe["id"], SECRET), dsn())
+        await scoring.step()
+    assert await standing(connection) == ("held", 5)
+
+
+async def test_a_held_member_is_told_and_an_answer_lets_it_in(connection: RawConnection, scoring: Scoring) -> None:
+    list_id = await stored.new_list(connection, 1)
+    await connection.execute("UPDATE mailing_lists SET bounce_limit = 1")
+    delivery_id = await deliveries_of(connection, list_id)
+    await arrive(connection, return_path_local(delivery_id, SECRET), dsn())
+    await scoring.step()
+    assert await standing(connection) == ("held", 1)
+    [content] = [
+        row["content"]
+        for row in await connection.fetch(
+            "SELECT content FROM notices n JOIN mailings ON mailings.id = n.mailing_id"
+            " JOIN messages ON messages.id = mailings.message_id WHERE n.kind = 'held'"
+        )
+    ]
+    request_id = await connection.fetchval("SELECT id FROM subscription_requests")
+    assert LINKS.tokens.make(Purpose.CONFIRM, request_id).encode() in content
+    assert b"550 5.1.1 unknown user" in content
+    async with connection.transaction():
+        confirmed, _ = await SUBSCRIPTIONS.confirm(connection, request_id)
+    assert confirmed is Confirmed.DONE
+    assert await standing(connection) == ("subscribed", 0)
+    assert await connection.fetchval("SELECT count(*) FROM members WHERE held_at IS NOT NULL") == 0
+
+
+@pytest.fixture
+async def scoring(database_url: str, connection: RawConnection) -> AsyncIterator[Scoring]:
+    database = Database(database_url, name="scoring", pool_size=1)
+    yield Scoring(database, KeptPublisher(), SUBSCRIPTIONS)
+    await database.close()
 
 
 @pytest.fixture

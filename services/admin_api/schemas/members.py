@@ -148,10 +148,12 @@ class BounceAnswer(Answer):
     """The remote's words, at most 1,000 characters."""
     points: float
     """What it added to the member's score."""
-    delivery_id: int
-    """The delivery that failed."""
+    delivery_id: int | None
+    """The delivery that failed; null for a complaint that names its member and not which mail."""
     message_id: UUID | None
     """The message that reported it, `GET /messages/{id}`; null for a refusal in our own session."""
+    is_probe: bool
+    """Whether the mail was a probe, sent to find out whether mail arrives; its bounce counts on any day."""
     happened_at: Moment
     """When it was reported."""
 

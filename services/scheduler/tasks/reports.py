@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from shared.core.address import Address, InvalidAddress
 from shared.core.bounce import BounceClass, Diagnosis
 from shared.core.mailing import TargetKind
 from shared.core.membership import BounceKind
+from shared.core.tokens import Purpose, Tokens
 from shared.core.verp import VALID_DAYS, deliveries_named_in, delivery_of, mailing_of
 from shared.mail.dsn import MAX_READ_BYTES, Finding, FindingKind, Reading, read
+from shared.runtime.consequences import Consequences
+from shared.runtime.subscriptions import Subscriptions
 from shared.store import bounces, messages
 from shared.store.bounces import Concerned, NewBounce
 from shared.store.engine import RawConnection
@@ -28,39 +33,67 @@ _COMPLAINT_MARK = b"message/feedback-report"
 _MARK_WITHIN_BYTES = 64 * 1024
 
 
+#: What may be a token, in a header of anybody's.
+_LEAVE_TOKEN = re.compile(r"\b[0-9a-f]{30,48}\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a message said, in one sentence, and what follows from its commit."""
+
+    because: str
+    consequences: Consequences = field(default_factory=Consequences)
+
+
 @dataclass(frozen=True, slots=True)
 class ReadReports:
     """Reads reports, and believes them about those whom a return path of ours names."""
 
     secret: bytes
+    tokens: Tokens
+    subscriptions: Subscriptions
 
-    async def keep(self, connection: RawConnection, message: Waiting, target: NewTarget) -> str:
-        """Keep what the message says, in the caller's transaction; one sentence about what that was.
+    async def keep(self, connection: RawConnection, message: Waiting, target: NewTarget) -> Kept:
+        """Keep what the message says, in the caller's transaction.
 
         Repeating it, or reading the same report again from another message, changes nothing more.
         """
-        content = await messages.beginning_of(connection, message.id, MAX_READ_BYTES)
+        content = await messages.beginning_of(connection, message.id, max_bytes=MAX_READ_BYTES)
         if target.kind is TargetKind.OPERATOR and _COMPLAINT_MARK not in content[:_MARK_WITHIN_BYTES]:
-            return ""
+            return Kept("")
         reading = await asyncio.to_thread(read, content, message.envelope_sender)
         complaint = next((each for each in reading.findings if each.kind is FindingKind.COMPLAINT), None)
         if complaint is not None:
             return await self._complain(connection, message, reading, complaint)
         if target.kind is TargetKind.OPERATOR:
-            return ""
-        return await self._bounce(connection, message, target, reading)
+            return Kept("")
+        return Kept(await self._bounce(connection, message, target, reading))
 
-    async def _complain(self, connection: RawConnection, message: Waiting, reading: Reading, complaint: Finding) -> str:
+    async def _complain(
+        self, connection: RawConnection, message: Waiting, reading: Reading, complaint: Finding
+    ) -> Kept:
         """Whoever complains shows a message that only the member got: the report itself anybody could write."""
-        header = reading.returned_header.decode("latin-1")
+        concerned = await self._complainer(connection, reading.returned_header.decode("latin-1"))
+        if concerned is None:
+            return Kept("A complaint that returns no message of ours, or of somebody who left: ignored.")
+        new = NewBounce(concerned, BounceKind.COMPLAINT, None, None, complaint.reply or "")
+        if not await bounces.record(connection, message.id, new):
+            return Kept(f"Another complaint of {concerned.email}.")
+        await bounces.suppress_complainer(connection, concerned)
+        left = await self.subscriptions.leave(connection, concerned.member_id)
+        return Kept(f"Complaint of {concerned.email}.", left)
+
+    async def _complainer(self, connection: RawConnection, header: str) -> Concerned | None:
+        """By the return path in the returned message's header, or else by its link for leaving."""
         for delivery_id in deliveries_named_in(header, self.secret):
             concerned = await bounces.concerned_by(connection, delivery_id, valid_days=VALID_DAYS)
             if concerned is not None and not concerned.is_stale:
-                new = NewBounce(concerned, BounceKind.COMPLAINT, None, None, complaint.reply or "")
-                if await bounces.record(connection, message.id, new):
-                    await bounces.unsubscribe_complainer(connection, concerned)
-                return f"Complaint of {concerned.email}."
-        return "A complaint that returns no message of ours: ignored."
+                return concerned
+        for token in _LEAVE_TOKEN.findall(header):
+            member_id = self.tokens.read(Purpose.LEAVE, token, now=datetime.now(UTC))
+            if member_id is not None:
+                return await bounces.member_concerned(connection, member_id)
+        return None
 
     async def _bounce(self, connection: RawConnection, message: Waiting, target: NewTarget, reading: Reading) -> str:
         said = []

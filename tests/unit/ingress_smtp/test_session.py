@@ -109,7 +109,14 @@ async def test_overlong_utf8_in_an_address_is_refused() -> None:
         ("dev-owner@lists.test", "250 "),
         ("nobody@lists.test", "550 5.1.1"),
         ("nobody-owner@lists.test", "550 5.1.1"),
-        ("dev-request@lists.test", "550 5.1.1"),
+        *((f"dev-{door}@lists.test", "250 ") for door in ("join", "Subscribe", "leave", "unsubscribe", "request")),
+        *((f"dev-{door}+0a1b@lists.test", "250 ") for door in ("confirm", "leave")),
+        ("confirm+0a1b@lists.test", "250 "),
+        ("dev-bounces@lists.test", "250 "),
+        ("dev-confirm@lists.test", "550 5.1.1"),
+        ("dev-join+0a1b@lists.test", "550 5.1.1"),
+        ("nobody-request@lists.test", "550 5.1.1"),
+        ("confirm+0a1b@elsewhere.test", "550 5.7.1"),
         ("b+aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa@lists.test", "550 5.1.1"),
         ("ann@example.org", "550 5.7.1"),
         ("postmaster@example.org", "550 5.7.1"),
@@ -253,7 +260,7 @@ async def test_an_idle_session_is_told_goodbye() -> None:
 
 async def test_sessions_beyond_the_total_are_told_to_come_back() -> None:
     async with (
-        running_ingress(max_sessions=1) as ingress,
+        running_ingress(most_sessions=1) as ingress,
         ingress.client() as first,
         ingress.client(greeted=False) as second,
     ):
