@@ -1,7 +1,8 @@
-"""A bounce comes in at any ingress, or a refusal in a node's session: the member is held. A complaint: it is out."""
+"""A bounce comes in at any ingress, or a refusal in a node's session: the member is held, told, and can come back."""
 
 from __future__ import annotations
 
+import re
 import smtplib
 
 import pytest
@@ -54,6 +55,7 @@ def test_a_member_whose_mail_bounces_is_held_and_one_who_complains_is_out(runnin
     news = cluster.create_list("news", members=4, bounce_limit=1)
     members = [f"member-{number}@{cluster.members_domain}" for number in range(1, 5)]
     bounced, refused, complaining, steady = members
+    cluster.sink.keeps_contents = True
     cluster.sink.answer(refused, "550 5.1.1 No such user here")
 
     def status(member: str) -> str:
@@ -90,3 +92,16 @@ def test_a_member_whose_mail_bounces_is_held_and_one_who_complains_is_out(runnin
 
     cluster.wait_until_finished(cluster.post(news, "second"), 30)
     assert cluster.sink.copies_per_recipient("second") == {steady: 1}
+
+    def notice() -> bytes | None:
+        told = [
+            copy.content
+            for copy in cluster.sink.copies
+            if copy.recipient == bounced and "no more posts" in copy.subject
+        ]
+        return told[0] if told else None
+
+    [way_back] = re.findall(rb"^Reply-To: <?([^>\r]+)", wait_until(notice, 20), re.MULTILINE)
+    answer = f"From: {bounced}\r\nTo: {way_back.decode()}\r\nSubject: Re: posts\r\n\r\nYes, please.\r\n"
+    post(LOOPBACK, other_port, bounced, way_back.decode(), answer.encode())
+    wait_until(lambda: status(bounced) == "subscribed", 20)
