@@ -39,7 +39,7 @@ BLOCKED = (
     r"\b(?:your|sending|client|source|the|from) " + _FEW + r"(?:ips?|host|server|network)\b.{0,60}"
     r"(?:block|bann|listed|reputation|denied|refused|reject)",
     r"\bip(?: address)? " + _FEW + r"(?:is |has been |was )?(?:block|bann|listed|den)",
-    r"reputation",
+    r"reputation|banned sending|from (?:this|your) ip\b",
     r"reverse dns|\bptr\b|\brdns\b|reverse (?:lookup|hostname)|cannot find your (?:reverse )?hostname",
     r"\b(?:helo|ehlo)\b.{0,60}(?:reject|invalid|host not found|denied)",
     r"too many (?:messages|connections|e-?mails|mails|requests|concurrent|errors|invalid)",
@@ -64,7 +64,8 @@ EXPIRED_SURELY = (
 MAILBOX_FULL = (
     r"(?:mail ?box|inbox|mail ?folder|account|user|recipient|recipient's|mail ?drop|maildir|storage)\S{0,60} "
     r"(?:\S{1,60} ){0,5}(?:full\b|over ?-?quota|exceed|out of (?:storage )?space|overflow)",
-    r"\bover[- ]?(?:its |the |his |their |disk |mail |storage )?(?:quota|stored|storage)|overquota|quota violation",
+    r"\bover[- ]?(?:its |the |his |their |disk |mail |storage )?(?:quota|stored|storage)|overquota",
+    r"quota violation|quota ?exceeded",
     r"quota(?: \S{1,40}){0,4} (?:exceed|full|reached)|exceed\w* (?:\S{1,40} ){0,5}(?:quota|storage|mailbox"
     r"|local limit)",
     r"(?:disk|storage|mailbox) quota|not enough (?:\S{1,20} )?(?:space|storage|disk)",
@@ -97,7 +98,7 @@ RELAY = (
     r"mail for (?:this domain|\S{1,80}) (?:is )?not accepted|not a (?:local|gateway) (?:host|domain)",
 )
 SUSPENDED = (
-    r"(?:temporarily|currently) (?:suspended|disabled|locked|inactive|unavailable|limited|blocked|closed"
+    r"(?<!delivery )(?:temporarily|currently) (?:suspended|disabled|locked|inactive|unavailable|limited|blocked|closed"
     r"|not accept)",
     _WHO + r"(?:\S{0,80}) (?:\S{1,40} ){0,6}(?:suspended|locked|frozen|on hold|inactive|dormant)\b",
 )
@@ -117,6 +118,7 @@ NO_SUCH_USER = (
     r"recipient address rejected: (?:access denied|undeliverable|invalid|unknown)|like recipient",
     r"unrout(?:e)?able (?:mail )?(?:address|user)|cannot route mail to user|address not present in directory",
     r"discontinued|dd (?:this user|sorry|requested)|mailbox (?:is )?disabled|account.{0,20}disabled",
+    r"(?:account|mailbox|user) (?:\S{1,40} ){0,7}(?:disabled|deactivated|terminated)",
     r"couldn'?t be found|wasn'?t found|can'?t be found|address not found|name is not recogni[sz]ed"
     r"|unrecogni[sz]ed-?or",
     r"\brcp-p1\b|\bint-p[134]\b|mailbox unavailable",

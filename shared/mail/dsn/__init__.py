@@ -32,7 +32,7 @@ def _findings(letter: Letter, raw: bytes) -> list[Finding]:
     types = {part.essence for part in letter.parts}
     if feedback.TYPE in types:
         return feedback.read(letter)
-    if types & delivery_status.TYPES and not letter.is_a_persons:
+    if types & delivery_status.TYPES and letter.may_report and not letter.is_a_persons:
         explanation = "\n".join(notice_of(text).text for text in letter.texts[:1])
         found = delivery_status.read(letter.parts, explanation)
         if found:

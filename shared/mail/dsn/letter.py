@@ -81,6 +81,17 @@ class Letter:
         return SUBJECTS.are_in(self.subject) and not self.is_handed_on and not self.speaks_of_success
 
     @property
+    def may_report(self) -> bool:
+        """Whether anything but its parts says that it is a report: people attach those that they got."""
+        return (
+            self.is_by_a_server
+            or self.is_from_nobody
+            or SUBJECTS.are_in(self.subject)
+            or self.speaks_of_success
+            or not self.content_type.startswith("multipart/mixed")
+        )
+
+    @property
     def speaks_of_success(self) -> bool:
         return SUCCESSES.are_in(self.subject) and "unsuccess" not in self.subject.lower()
 
