@@ -18,7 +18,7 @@ demo: $(READY) ## The whole cluster on this machine with 1,000 members, until Ct
 	@$(BIN)/python -m deploy.local.demo
 
 test: $(READY) ## The tests, but for long stories; starts the PostgreSQL and the RabbitMQ that they need
-	$(BIN)/pytest -m "not long"
+	$(BIN)/pytest -m "not long" --numprocesses 2 --dist loadgroup
 
 check: $(READY) ## Lint, format, types and the layers of imports
 	$(BIN)/ruff check
@@ -37,8 +37,8 @@ bench: $(READY) ## The machine's limits, Postfix and Listfleet in one run (QUICK
 	$(BIN)/python -m bench
 
 chaos: $(READY) ## Long stories, then nodes, broker and database killed, frozen, cut off: an hour (SEEDS=20, FAULT=sender-killed)
-	$(if $(FAULT),,$(BIN)/pytest -m long)
-	@$(BIN)/python -m chaos $(if $(SEEDS),--seeds $(SEEDS)) $(addprefix --fault ,$(FAULT))
+	@failed=0; $(if $(FAULT),,$(BIN)/pytest -m long || failed=$$?; [ $$failed -ne 2 ] || exit 2;) \
+	  $(BIN)/python -m chaos $(if $(SEEDS),--seeds $(SEEDS)) $(addprefix --fault ,$(FAULT)) || failed=$$?; exit $$failed
 
 compose: ## Four sending containers on a clean clone deliver a post, one copy each (needs Docker)
 	$(PYTHON) -m deploy.compose.check

@@ -10,6 +10,7 @@ from services.admin_api import docs_page, openapi, problems
 from services.admin_api.routes import (
     deliveries,
     dkim_keys,
+    dns,
     domain_limits,
     lists,
     mailings,
@@ -26,6 +27,7 @@ from services.admin_api.routes import (
     tls_policies,
 )
 from services.admin_api.routes.dkim_keys import KeyRoom
+from services.admin_api.routes.dns import CheckDns
 from services.admin_api.routes.nodes import Announce
 from services.admin_api.routes.parked import Publish
 from services.admin_api.routes.subscription_requests import Follow
@@ -48,6 +50,7 @@ _RESOURCES = (
     suppressions,
     parked,
     dkim_keys,
+    dns,
     nodes,
     node_defaults,
     domain_limits,
@@ -60,12 +63,13 @@ def application(
     announce: Announce,
     publish: Publish,
     key_room: KeyRoom,
+    check_dns: CheckDns,
     subscriptions: Subscriptions,
     follow: Follow,
 ) -> FastAPI:
     """The API on `database`, telling the nodes of changes through `announce`, sending parked payloads again through
-    `publish`, making signing keys with `key_room`, and deciding about requests with `subscriptions`, with what follows
-    from that by `follow`."""
+    `publish`, making signing keys with `key_room`, comparing planned records with the DNS through `check_dns`, and
+    deciding about requests with `subscriptions`, with what follows from that by `follow`."""
     app = FastAPI(
         title="Listfleet",
         version="1",
@@ -81,6 +85,7 @@ def application(
     app.state.announce = announce
     app.state.publish = publish
     app.state.key_room = key_room
+    app.state.check_dns = check_dns
     app.state.subscriptions = subscriptions
     app.state.follow = follow
     for resource in _RESOURCES:
