@@ -21,6 +21,8 @@ from shared.store import (
     slowdowns,
     subscription_requests,
     suppressions,
+    task_runs,
+    tasks,
     tls_policies,
     tokens,
 )
@@ -46,6 +48,8 @@ __all__ = [
     "slowdowns",
     "subscription_requests",
     "suppressions",
+    "task_runs",
+    "tasks",
     "tls_policies",
     "tokens",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.responses import HTMLResponse, RedirectResponse
@@ -24,6 +26,7 @@ from services.admin_api.routes import (
     parked,
     subscription_requests,
     suppressions,
+    tasks,
     tls_policies,
 )
 from services.admin_api.routes.dkim_keys import KeyRoom
@@ -55,6 +58,7 @@ _RESOURCES = (
     node_defaults,
     domain_limits,
     tls_policies,
+    tasks,
 )
 
 
@@ -66,10 +70,12 @@ def application(
     check_dns: CheckDns,
     subscriptions: Subscriptions,
     follow: Follow,
+    sync_places: Collection[str] = (),
 ) -> FastAPI:
-    """The API on `database`, telling the nodes of changes through `announce`, sending parked payloads again through
+    """The API on `database`, telling the nodes of changes through `announce`, handing payloads to the queues through
     `publish`, making signing keys with `key_room`, comparing planned records with the DNS through `check_dns`, and
-    deciding about requests with `subscriptions`, with what follows from that by `follow`."""
+    deciding about requests with `subscriptions`, with what follows from that by `follow`; members may be read from
+    files at `sync_places`."""
     app = FastAPI(
         title="Listfleet",
         version="1",
@@ -85,6 +91,7 @@ def application(
     app.state.announce = announce
     app.state.publish = publish
     app.state.key_room = key_room
+    app.state.sync_places = sync_places
     app.state.check_dns = check_dns
     app.state.subscriptions = subscriptions
     app.state.follow = follow

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -69,7 +69,10 @@ class AdminClient(httpx.AsyncClient):
 
 @asynccontextmanager
 async def admin_client(
-    database_url: str, key_room: KeyRoom = KEY_ROOM, check_dns: CheckDns = nothing_checked
+    database_url: str,
+    key_room: KeyRoom = KEY_ROOM,
+    check_dns: CheckDns = nothing_checked,
+    sync_places: Collection[str] = (),
 ) -> AsyncIterator[AdminClient]:
     """A client of an API on this database."""
     database = Database(database_url, name="test admin")
@@ -85,7 +88,9 @@ async def admin_client(
         return True
 
     following = partial(follow, database, KeptPublisher())
-    api = application(database, announce, publish, key_room, check_dns, SUBSCRIPTIONS, following)
+    api = application(
+        database, announce, publish, key_room, check_dns, SUBSCRIPTIONS, following, sync_places=sync_places
+    )
     transport = httpx.ASGITransport(api, raise_app_exceptions=False)
     headers = {"Authorization": f"Bearer {TOKEN}"}
     try:
