@@ -2,6 +2,7 @@
 
 from shared.store import (
     batches,
+    bounces,
     counts,
     deliveries,
     dkim_keys,
@@ -28,6 +29,7 @@ from shared.store import (
 
 __all__ = [
     "batches",
+    "bounces",
     "counts",
     "deliveries",
     "dkim_keys",

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ARRAY, Column, Float, UniqueConstraint, update
+from sqlalchemy import ARRAY, Column, Float, UniqueConstraint, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Field, col, select
 
 from shared.contracts.topology import Lane
+from shared.core.bounce_score import DEFAULT_BOUNCE_LIMIT, DEFAULT_QUIET_DAYS
 from shared.core.copies import DmarcMitigation
 from shared.core.membership import PostingPolicy
 from shared.core.pacing import next_within_seconds
@@ -66,6 +67,13 @@ class MailingList(CopyColumns, table=True):
     #: Waits between the attempts at a deferred delivery, and the age at which one is given up; `None` is as everywhere.
     retry_schedule_seconds: list[float] | None = Field(default=None, sa_column=Column(ARRAY(Float)))
     give_up_after_seconds: float | None = Field(default=None, sa_column=Column(Float))
+    #: Points of bounces at which a member is held, `None` for never; days without one after which they are forgotten.
+    bounce_limit: float | None = Field(
+        default=DEFAULT_BOUNCE_LIMIT, sa_column=Column(Float, server_default=text(f"{DEFAULT_BOUNCE_LIMIT:g}"))
+    )
+    bounce_quiet_days: int = Field(
+        default=DEFAULT_QUIET_DAYS, sa_column_kwargs={"server_default": text(f"{DEFAULT_QUIET_DAYS}")}
+    )
     created_at: datetime = moment_field(set_now=True)
 
     @property
@@ -99,6 +107,8 @@ async def add(
     give_up_after_seconds: float | None = None,
     dmarc_mitigation: DmarcMitigation = DmarcMitigation.NEVER,
     copies: CopyColumns | None = None,
+    bounce_limit: float | None = DEFAULT_BOUNCE_LIMIT,
+    bounce_quiet_days: int = DEFAULT_QUIET_DAYS,
 ) -> MailingList | None:
     """The new list `name@domain`, both as the table wants them; `None` when there is one already."""
     values = {
@@ -117,6 +127,8 @@ async def add(
         "give_up_after_seconds": give_up_after_seconds,
         "dmarc_mitigation": dmarc_mitigation,
         **(copies or CopyColumns()).model_dump(),
+        "bounce_limit": bounce_limit,
+        "bounce_quiet_days": bounce_quiet_days,
     }
     statement = insert(MailingList).values(values).on_conflict_do_nothing().returning(MailingList)
     return (await session.exec(statement)).scalar_one_or_none()

@@ -15,6 +15,7 @@ import pytest
 from services.scheduler.tasks.authors import Authors
 from services.scheduler.tasks.commands import ObeyCommands
 from services.scheduler.tasks.post import HandlePost
+from services.scheduler.tasks.reports import ReadReports
 from shared.contracts.events import DeliveriesCancelled, MailReceived
 from shared.contracts.topology import Lane
 from shared.core.courtesy import MAX_COMMANDS_A_PEER
@@ -116,6 +117,7 @@ async def house(connection: RawConnection, database_url: str) -> AsyncIterator[H
         publisher,
         Authors(database, cast("Records", None)),  # no list asks what domains publish
         ObeyCommands(subscriptions, TOKENS),
+        ReadReports(b"sixteen octets or more", TOKENS, subscriptions),
         operator_address=None,
         publish_within_seconds=5,
         give_up_after_seconds=1000,
