@@ -21,7 +21,8 @@ class Service(Child):
 
     def __init__(self, name: str, kind: str, log: Path, environment: Mapping[str, str]) -> None:
         self.kind = kind
-        self.health_port = free_port()
+        self.health_host = environment.get("LISTFLEET_HEALTH_HOST", LOOPBACK)
+        self.health_port = int(environment.get("LISTFLEET_HEALTH_PORT") or free_port())
         super().__init__(
             name,
             [sys.executable, "-m", f"services.{kind}"],
@@ -32,7 +33,7 @@ class Service(Child):
 
     def is_ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"http://{LOOPBACK}:{self.health_port}/readyz", timeout=2) as answer:
+            with urllib.request.urlopen(f"http://{self.health_host}:{self.health_port}/readyz", timeout=2) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False
@@ -76,9 +77,12 @@ class Cluster:
 
     def start_service(self, kind: str, name: str | None = None, **settings: str) -> Service:
         """Starts one more process; settings are given as `admin_port="8080"` for LISTFLEET_ADMIN_PORT."""
+        return self.start_process(kind, name, {f"LISTFLEET_{key.upper()}": value for key, value in settings.items()})
+
+    def start_process(self, kind: str, name: str | None, environment: Mapping[str, str]) -> Service:
+        """The same, with whatever variables."""
         name = name or f"{kind}-{sum(service.kind == kind for service in self.services) + 1}"
-        own = {f"LISTFLEET_{key.upper()}": value for key, value in settings.items()}
-        service = Service(name, kind, self.logs / f"{name}.log", self._settings | own)
+        service = Service(name, kind, self.logs / f"{name}.log", {**self._settings, **environment})
         service.start()
         self.services.append(service)
         return service

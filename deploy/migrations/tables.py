@@ -2,9 +2,11 @@
 
 from shared.store import (
     batches,
+    bounces,
     counts,
     deliveries,
     dkim_keys,
+    dns_hosts,
     domain_limits,
     form_tallies,
     lists,
@@ -19,6 +21,8 @@ from shared.store import (
     slowdowns,
     subscription_requests,
     suppressions,
+    task_runs,
+    tasks,
     tls_policies,
     tokens,
     tracking,
@@ -26,9 +30,11 @@ from shared.store import (
 
 __all__ = [
     "batches",
+    "bounces",
     "counts",
     "deliveries",
     "dkim_keys",
+    "dns_hosts",
     "domain_limits",
     "form_tallies",
     "lists",
@@ -43,6 +49,8 @@ __all__ = [
     "slowdowns",
     "subscription_requests",
     "suppressions",
+    "task_runs",
+    "tasks",
     "tls_policies",
     "tokens",
     "tracking",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.responses import HTMLResponse, RedirectResponse
@@ -10,6 +12,7 @@ from services.admin_api import docs_page, openapi, problems
 from services.admin_api.routes import (
     deliveries,
     dkim_keys,
+    dns,
     domain_limits,
     lists,
     mailings,
@@ -24,9 +27,11 @@ from services.admin_api.routes import (
     statistics,
     subscription_requests,
     suppressions,
+    tasks,
     tls_policies,
 )
 from services.admin_api.routes.dkim_keys import KeyRoom
+from services.admin_api.routes.dns import CheckDns
 from services.admin_api.routes.nodes import Announce
 from services.admin_api.routes.parked import Publish
 from services.admin_api.routes.subscription_requests import Follow
@@ -50,10 +55,12 @@ _RESOURCES = (
     parked,
     statistics,
     dkim_keys,
+    dns,
     nodes,
     node_defaults,
     domain_limits,
     tls_policies,
+    tasks,
 )
 
 
@@ -62,12 +69,15 @@ def application(
     announce: Announce,
     publish: Publish,
     key_room: KeyRoom,
+    check_dns: CheckDns,
     subscriptions: Subscriptions,
     follow: Follow,
+    sync_places: Collection[str] = (),
 ) -> FastAPI:
-    """The API on `database`, telling the nodes of changes through `announce`, sending parked payloads again through
-    `publish`, making signing keys with `key_room`, and deciding about requests with `subscriptions`, with what follows
-    from that by `follow`."""
+    """The API on `database`, telling the nodes of changes through `announce`, handing payloads to the queues through
+    `publish`, making signing keys with `key_room`, comparing planned records with the DNS through `check_dns`, and
+    deciding about requests with `subscriptions`, with what follows from that by `follow`; members may be read from
+    files at `sync_places`."""
     app = FastAPI(
         title="Listfleet",
         version="1",
@@ -83,6 +93,8 @@ def application(
     app.state.announce = announce
     app.state.publish = publish
     app.state.key_room = key_room
+    app.state.sync_places = sync_places
+    app.state.check_dns = check_dns
     app.state.subscriptions = subscriptions
     app.state.follow = follow
     for resource in _RESOURCES:

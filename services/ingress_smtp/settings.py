@@ -9,10 +9,10 @@ from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
-from shared.runtime.settings import SecretSettings, ServiceSettings, host_name
+from shared.runtime.settings import NodeSettings, SecretSettings, host_name
 
 
-class IngressSettings(ServiceSettings, SecretSettings):
+class IngressSettings(NodeSettings, SecretSettings):
     """What an ingress node needs."""
 
     #: Where SMTP is served.
@@ -27,7 +27,7 @@ class IngressSettings(ServiceSettings, SecretSettings):
     #: Paths of PEM files, both or neither; with them STARTTLS is offered.
     tls_certificate: Path | None = None
     tls_key: Path | None = None
-    #: Networks, separated by commas, whose connections begin with a line of the PROXY protocol, version 1 or 2.
+    #: Networks, separated by commas, whose connections begin with a header of the PROXY protocol, version 1 or 2.
     proxy_protocol_from: str = ""
 
     @field_validator("proxy_protocol_from")
@@ -55,7 +55,7 @@ class IngressSettings(ServiceSettings, SecretSettings):
         return context
 
     def is_trusted_proxy(self, address: str) -> bool:
-        """Whether a connection from `address` begins with a PROXY line."""
+        """Whether a connection from `address` begins with a PROXY header."""
         networks = _networks(self.proxy_protocol_from)
         if not networks or not address:
             return False

@@ -56,6 +56,11 @@ class Resolver:
         """The TXT records, each of its strings joined, empty when there are none. Raises the two errors above."""
         return tuple(b"".join(rdata.strings).decode("utf-8", "replace") for rdata in await self._ask(name, "TXT"))
 
+    async def names(self, name: str, kind: str) -> tuple[str, ...]:
+        """The names that "PTR" or "CNAME" records lead to, lower-case, none when there are none. Raises the two errors
+        above."""
+        return tuple(_host(rdata.target).lower() for rdata in await self._ask(name, kind))
+
     async def _ask(self, name: str, rdtype: str) -> list[Any]:
         try:
             question = dns.name.from_text(name, dns.name.root)

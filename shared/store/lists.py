@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ARRAY, Column, Float, UniqueConstraint
+from sqlalchemy import ARRAY, Column, Float, UniqueConstraint, text, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import Field, SQLModel, col, select
+from sqlmodel import Field, col, select
 
 from shared.contracts.topology import Lane
+from shared.core.bounce_score import DEFAULT_BOUNCE_LIMIT, DEFAULT_QUIET_DAYS
+from shared.core.copies import DmarcMitigation
 from shared.core.membership import PostingPolicy
+from shared.core.pacing import next_within_seconds
 from shared.core.subscription import SubscriptionPolicy
 from shared.core.tracking import TrackingPolicy
-from shared.store.columns import enum_type, identity_field, moment_field
+from shared.store.columns import enum_type, identity_field, moment_field, within
+from shared.store.copies import CopyColumns
 from shared.store.engine import RawConnection, Session
 
 
-class MailingList(SQLModel, table=True):
+class MailingList(CopyColumns, table=True):
     """A list; its posting address is `name@domain`, both in lower case, the domain in its ASCII form."""
 
     __tablename__ = "mailing_lists"
@@ -55,6 +59,13 @@ class MailingList(SQLModel, table=True):
     personal: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     #: Each delivery has a return path of its own; off, a mailing has one, and transactions may have many recipients.
     verp_enabled: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
+    #: When its copies are from the list instead of from the author.
+    dmarc_mitigation: DmarcMitigation = Field(
+        default=DmarcMitigation.NEVER,
+        sa_column=Column(
+            enum_type(DmarcMitigation, "dmarc_mitigation"), nullable=False, server_default=DmarcMitigation.NEVER.value
+        ),
+    )
     #: The lane of what is posted to it.
     lane: Lane = Field(
         default=Lane.POSTS, sa_column=Column(enum_type(Lane, "lane"), nullable=False, server_default=Lane.POSTS.value)
@@ -66,6 +77,13 @@ class MailingList(SQLModel, table=True):
     #: Waits between the attempts at a deferred delivery, and the age at which one is given up; `None` is as everywhere.
     retry_schedule_seconds: list[float] | None = Field(default=None, sa_column=Column(ARRAY(Float)))
     give_up_after_seconds: float | None = Field(default=None, sa_column=Column(Float))
+    #: Points of bounces at which a member is held, `None` for never; days without one after which they are forgotten.
+    bounce_limit: float | None = Field(
+        default=DEFAULT_BOUNCE_LIMIT, sa_column=Column(Float, server_default=text(f"{DEFAULT_BOUNCE_LIMIT:g}"))
+    )
+    bounce_quiet_days: int = Field(
+        default=DEFAULT_QUIET_DAYS, sa_column_kwargs={"server_default": text(f"{DEFAULT_QUIET_DAYS}")}
+    )
     created_at: datetime = moment_field(set_now=True)
 
     @property
@@ -99,6 +117,10 @@ async def add(
     max_messages_per_hour: int | None = None,
     retry_schedule_seconds: list[float] | None = None,
     give_up_after_seconds: float | None = None,
+    dmarc_mitigation: DmarcMitigation = DmarcMitigation.NEVER,
+    copies: CopyColumns | None = None,
+    bounce_limit: float | None = DEFAULT_BOUNCE_LIMIT,
+    bounce_quiet_days: int = DEFAULT_QUIET_DAYS,
 ) -> MailingList | None:
     """The new list `name@domain`, both as the table wants them; `None` when there is one already."""
     values = {
@@ -117,9 +139,24 @@ async def add(
         "max_messages_per_hour": max_messages_per_hour,
         "retry_schedule_seconds": retry_schedule_seconds,
         "give_up_after_seconds": give_up_after_seconds,
+        "dmarc_mitigation": dmarc_mitigation,
+        **(copies or CopyColumns()).model_dump(),
+        "bounce_limit": bounce_limit,
+        "bounce_quiet_days": bounce_quiet_days,
     }
     statement = insert(MailingList).values(values).on_conflict_do_nothing().returning(MailingList)
     return (await session.exec(statement)).scalar_one_or_none()
+
+
+async def pace_anew(session: Session, found: MailingList) -> None:
+    """The list's messages an hour were changed: what waits does not wait for a moment of the rate before."""
+    latest_seconds = next_within_seconds(found.max_messages_per_hour, 3600.0)
+    await session.exec(
+        update(MailingList)
+        .where(col(MailingList.id) == found.id)
+        .values(next_start_at=within(col(MailingList.next_start_at), latest_seconds))
+        .execution_options(synchronize_session=False)
+    )
 
 
 async def get(session: Session, list_id: int) -> MailingList | None:
@@ -131,10 +168,22 @@ async def lane_of(connection: RawConnection, list_id: int) -> Lane:
     return Lane(await connection.fetchval("SELECT lane FROM mailing_lists WHERE id = $1", list_id))
 
 
+async def id_of(connection: RawConnection, name: str, domain: str) -> int | None:
+    """The list of this posting address, both parts as they are kept; `None` when there is none."""
+    return await connection.fetchval(  # type: ignore[no-any-return]
+        "SELECT id FROM mailing_lists WHERE domain = $1 AND name = $2", domain, name
+    )
+
+
 async def is_our_domain(session: Session, domain: str) -> bool:
     """Whether any list lives in `domain`."""
     statement = select(MailingList.id).where(col(MailingList.domain) == domain.lower()).limit(1)
     return (await session.exec(statement)).first() is not None
+
+
+async def domains(session: Session) -> Sequence[str]:
+    """The domains that lists live in, by name."""
+    return (await session.exec(select(MailingList.domain).distinct().order_by(col(MailingList.domain)))).all()
 
 
 async def page(session: Session, *, after_id: int = 0, limit: int = 100) -> Sequence[MailingList]:

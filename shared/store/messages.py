@@ -27,6 +27,8 @@ class Message(SQLModel, table=True):
     __table_args__ = (
         # What the sweep looks for: messages nobody has handled.
         Index("ix_messages_publish_due_at", "publish_due_at", postgresql_where=text("publish_due_at IS NOT NULL")),
+        # What a purge walks along.
+        Index("ix_messages_received_at", "received_at", "id", postgresql_where=text("content_purged_at IS NULL")),
     )
 
     id: UUID = Field(primary_key=True)
@@ -41,6 +43,8 @@ class Message(SQLModel, table=True):
     received_at: datetime = moment_field(set_now=True)
     #: When `MailReceived` is to be published (again); `None` once the message is handled.
     publish_due_at: datetime | None = moment_field(nullable=True)
+    #: When its content was deleted, which is empty since.
+    content_purged_at: datetime | None = moment_field(nullable=True)
 
 
 class MessageTarget(SQLModel, table=True):
@@ -169,6 +173,19 @@ async def take(connection: RawConnection, message_id: UUID) -> Waiting | None:
         fingerprint=row["fingerprint"],
         peer=row["peer"],
         targets=tuple(NewTarget(t["address"], TargetKind(t["kind"]), t["list_id"]) for t in targets),
+    )
+
+
+async def to_be_mitigated(connection: RawConnection, message_id: UUID, header_bytes: int) -> bytes | None:
+    """The first bytes of a message of which a list wants to know what its author's domain publishes; else `None`."""
+    return await connection.fetchval(  # type: ignore[no-any-return]
+        """
+        SELECT substring(content FROM 1 FOR $2) FROM messages
+        WHERE id = $1 AND EXISTS (SELECT FROM message_targets t JOIN mailing_lists l ON l.id = t.list_id
+                                  WHERE t.message_id = messages.id AND l.dmarc_mitigation = 'when_published')
+        """,
+        message_id,
+        header_bytes,
     )
 
 

@@ -46,8 +46,9 @@ _TABLES = (
     *("attempts", "batches", "deliveries", "outstanding", "mailings", "message_targets", "messages"),
     *("notices", "notice_templates", "subscription_requests", "form_tallies", "post_fingerprints"),
     *("tracking_events", "tracked_links", "reading_counts"),
-    *("members", "mailing_lists"),
+    *("bounce_events", "members", "mailing_lists"),
     *("nodes", "node_settings", "suppressions"),
+    *("task_runs", "tasks"),
     *("count_changes", "dkim_keys", "parked", "domain_limits", "destinations", "destination_tallies"),
 )
 

@@ -72,6 +72,8 @@ async def test_a_last_moment_is_set_and_taken_back(api: AdminClient, batch: Clai
     assert (await api.patch(path, json={})).json()["not_after_at"] is not None
     assert (await api.patch(path, json={"not_after_at": None})).json()["not_after_at"] is None
     assert (await api.patch(path, json={"not_after": moment})).status_code == 422
+    for wrong in (5, "5", True, "2026-11-23T20:00:00", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"):
+        assert (await api.patch(path, json={"not_after_at": wrong})).status_code == 422
     await api.patch(path, json={"not_after_at": "2020-01-01T00:00:00Z"})
     assert (await api.post(f"{path}/deliveries/retry")).status_code == 409
 

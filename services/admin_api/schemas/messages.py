@@ -14,11 +14,12 @@ class TargetAnswer(Answer):
     address: str
     """The recipient."""
     kind: TargetKind
-    """A list, the operator, or a return path of ours."""
+    """A list, the operator (also a list's owners), a list's address for commands, or a return path of ours."""
     state: TargetState
-    """Received (nothing decided yet), distributed, refused, duplicate, or kept."""
+    """Received (nothing decided yet), distributed, obeyed (commands were done and answered), refused, duplicate, or
+    kept."""
     because: str
-    """The reason of a refusal, or the id of the message that this one repeats."""
+    """The reason of a refusal or of keeping it, or the id of the message that this one repeats."""
     mailing_id: int | None
     """The mailing that was made of it: `GET /mailings/{mailing_id}`."""
 
@@ -31,7 +32,9 @@ class MessageAnswer(Answer):
     received_at: Moment
     """When it was stored."""
     size_bytes: int
-    """Its size as it is stored."""
+    """Its size as it was stored."""
+    content_purged_at: Moment | None
+    """When a purge deleted its content: it cannot be sent again."""
     envelope_sender: str
     """The return path it came with; empty for the null sender."""
     message_id: str

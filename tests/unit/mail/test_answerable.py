@@ -21,6 +21,7 @@ def test_a_person_is_answered_at_the_address_in_from() -> None:
     "field",
     [
         *("Auto-Submitted: auto-generated", "auto-submitted: AUTO-REPLIED; x=y", "Auto-Submitted: auto-notified"),
+        *("X-Autoreply: yes", "X-Autorespond: on", "Content-Type: multipart/report; report-type=delivery-status"),
         *("Precedence: bulk", "Precedence: LIST", "Precedence: junk", "Precedence: auto_reply"),
         *("List-Id: x <x.y>", "List-Unsubscribe: <mailto:x@y>", "List-Post: NO", "X-Loop: x", "X-Mailing-List: x"),
         *("From: bob@example.com",),

@@ -7,18 +7,22 @@ import email.policy
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
+from uuid import UUID
 
 import dkim
 import pytest
 
 from services.outbound_sender.copies import PersonalContent, WireContent
 from services.outbound_sender.rendering import Renderer, compile_mailing
+from shared.core.address import Address
 from shared.core.dkim import DkimAlgorithm
 from shared.core.links import Links
 from shared.core.mailing import MailingKind
 from shared.core.tokens import Purpose, Tokens
 from shared.mail.dkim import SigningKey
 from shared.mail.dkim_keys import make_key, record_text
+from shared.mail.notices import NoticeText, Writing, compose
+from shared.mail.template import ListHeaders
 from shared.store.claims import Recipient
 from shared.store.contents import MailingContent
 from tests.unit.outbound_sender.test_rendering import POST, SECRET, mailing
@@ -84,6 +88,17 @@ def test_both_fields_are_under_the_signature(personal: bool) -> None:
     assert not is_valid(copy.replace(b"/leave/", b"/leavE/"))
     assert not is_valid(copy.replace(b"=One-Click", b"=One-click"))
     assert not is_valid(copy.replace(b"\r\n\r\n", b"\r\nList-Unsubscribe: <https://evil.test/>\r\n\r\n", 1))
+
+
+def test_a_notice_is_signed_as_the_lists_posts_are() -> None:
+    key = make_key("lists.example.org", "e", DkimAlgorithm.ED25519_SHA256)
+    listed = ListHeaders("friends", "lists.example.org", "Friends", is_announcement=False)
+    writing = Writing(NoticeText("Hello", "Hello.\n.\n"), {}, listed, Address.parse("ann@example.com"), None, True)
+    notice = mailing(compose(writing, message_uuid=UUID(int=1), written_at=NOW), MailingKind.NOTICE)
+    content = compile_mailing(notice, links=LINKS).signed((key,), NOW)
+    assert isinstance(content, WireContent)
+    assert dkim.verify(written(content), dnsfunc=lambda _name, **_: record_text(key).encode())
+    assert b"From: Friends <friends-request@lists.example.org>" in written(content)
 
 
 def test_a_long_list_name_is_left_out_of_the_address() -> None:
