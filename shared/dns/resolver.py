@@ -10,6 +10,7 @@ import dns.exception
 import dns.name
 import dns.nameserver
 import dns.resolver
+import dns.reversename
 
 #: Answers kept; some kilobytes each.
 CACHE_SIZE = 5_000
@@ -55,6 +56,12 @@ class Resolver:
     async def txt(self, name: str) -> tuple[str, ...]:
         """The TXT records, each of its strings joined, empty when there are none. Raises the two errors above."""
         return tuple(b"".join(rdata.strings).decode("utf-8", "replace") for rdata in await self._ask(name, "TXT"))
+
+    async def names_of(self, address: str) -> tuple[str, ...]:
+        """The names that an address has by PTR records, without the root's dot. Raises the two errors above."""
+        return tuple(
+            _host(rdata.target) for rdata in await self._ask(str(dns.reversename.from_address(address)), "PTR")
+        )
 
     async def _ask(self, name: str, rdtype: str) -> list[Any]:
         try:

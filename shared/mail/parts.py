@@ -105,3 +105,14 @@ def _value(header: Header, name: str) -> str:
 def _essence(content_type: str) -> str:
     """`type/subtype` in lower case; a part that says nothing is plain text (RFC 2045 §5.2)."""
     return re.split(r"[;\s(]", content_type.strip(), maxsplit=1)[0].lower() or "text/plain"
+
+
+def content_type_of(header: Header) -> tuple[str, str]:
+    """The unfolded Content-Type, and its `type/subtype` in lower case."""
+    content_type = _value(header, "content-type")
+    return content_type, _essence(content_type)
+
+
+def inner_spans(raw: bytes, body_at: int, end: int, content_type: str) -> list[tuple[int, int]]:
+    """Begin and end of each part of a multipart whose body is between the offsets, at most `MAX_PARTS`."""
+    return list(_spans(raw, body_at, end, parameter(_BOUNDARY, content_type).rstrip(" ")))

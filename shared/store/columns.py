@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, DateTime, Identity, func
+from sqlalchemy import ARRAY, BigInteger, Column, DateTime, Identity, Text, func
 from sqlalchemy import Enum as SqlEnum
 from sqlmodel import Field
 
@@ -18,6 +18,11 @@ def enum_type(enum: type[StrEnum], name: str) -> SqlEnum:
 def identity_field() -> Any:
     """A 64-bit key that PostgreSQL draws."""
     return Field(default=None, sa_column=Column(BigInteger, Identity(always=False), primary_key=True))
+
+
+def texts_column() -> Column[list[str]]:
+    """An array of texts, empty when nothing is said."""
+    return Column(ARRAY(Text), nullable=False, server_default="{}")
 
 
 def moment_field(*, nullable: bool = False, set_now: bool = False) -> Any:

@@ -11,7 +11,8 @@ from sqlmodel import Field, SQLModel, col, select
 
 from shared.contracts.topology import Lane
 from shared.core.membership import PostingPolicy
-from shared.store.columns import enum_type, identity_field, moment_field
+from shared.core.posting.post import ListRules, Moderation, NonMemberAction
+from shared.store.columns import enum_type, identity_field, moment_field, texts_column
 from shared.store.engine import RawConnection, Session
 
 
@@ -44,11 +45,50 @@ class MailingList(SQLModel, table=True):
     #: Waits between the attempts at a deferred delivery, and the age at which one is given up; `None` is as everywhere.
     retry_schedule_seconds: list[float] | None = Field(default=None, sa_column=Column(ARRAY(Float)))
     give_up_after_seconds: float | None = Field(default=None, sa_column=Column(Float))
+    #: What is asked of posts: see `ListRules`.
+    non_member_action: NonMemberAction = Field(
+        default=NonMemberAction.REFUSE,
+        sa_column=Column(enum_type(NonMemberAction, "non_member_action"), nullable=False, server_default="refuse"),
+    )
+    moderation: Moderation = Field(
+        default=Moderation.FLAGGED,
+        sa_column=Column(enum_type(Moderation, "moderation"), nullable=False, server_default="flagged"),
+    )
+    emergency: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    max_post_bytes: int | None = None
+    banned: list[str] = Field(default_factory=list, sa_column=texts_column())
+    requires_explicit_destination: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    other_addresses: list[str] = Field(default_factory=list, sa_column=texts_column())
+    refuses_commands: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
+    refused_attachments: list[str] = Field(default_factory=list, sa_column=texts_column())
+    max_posts_a_day: int | None = None
+    max_posts_a_day_per_author: int | None = None
+    #: Who is on another such list, which has the same post, gets it once.
+    one_copy_across_lists: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
+    #: The author of a held post is told, if it is known who that is.
+    tells_held_authors: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
     created_at: datetime = moment_field(set_now=True)
 
     @property
     def address(self) -> str:
         return f"{self.name}@{self.domain}"
+
+    @property
+    def rules(self) -> ListRules:
+        """What is asked of posts."""
+        return ListRules(
+            non_member_action=self.non_member_action,
+            moderation=self.moderation,
+            emergency=self.emergency,
+            max_post_bytes=self.max_post_bytes,
+            banned=tuple(self.banned),
+            requires_explicit_destination=self.requires_explicit_destination,
+            other_addresses=tuple(self.other_addresses),
+            refuses_commands=self.refuses_commands,
+            refused_attachments=tuple(self.refused_attachments),
+            max_posts_a_day=self.max_posts_a_day,
+            max_posts_a_day_per_author=self.max_posts_a_day_per_author,
+        )
 
 
 async def find(session: Session, name: str, domain: str) -> MailingList | None:

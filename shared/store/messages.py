@@ -14,7 +14,7 @@ from sqlmodel import Field, SQLModel, col, select
 from shared.contracts.topology import TaskQueue
 from shared.core.mailing import TargetKind, TargetState
 from shared.store.columns import enum_type, moment_field
-from shared.store.engine import RawConnection, Session
+from shared.store.engine import RawConnection, Session, fetch_one
 
 #: How long the same post is recognised.
 DUPLICATE_DAYS = 7
@@ -27,6 +27,13 @@ class Message(SQLModel, table=True):
     __table_args__ = (
         # What the sweep looks for: messages nobody has handled.
         Index("ix_messages_publish_due_at", "publish_due_at", postgresql_where=text("publish_due_at IS NOT NULL")),
+        # A Message-ID may be longer than what another kind of index takes.
+        Index(
+            "ix_messages_message_id",
+            "message_id",
+            postgresql_using="hash",
+            postgresql_where=text("message_id <> ''"),
+        ),
     )
 
     id: UUID = Field(primary_key=True)
@@ -38,6 +45,8 @@ class Message(SQLModel, table=True):
     #: Recognises the same post sent again: of Message-ID, envelope sender and body.
     fingerprint: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
     peer: str = Field(default="")
+    #: It bore a list's marks when it came.
+    came_through_a_list: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     received_at: datetime = moment_field(set_now=True)
     #: When `MailReceived` is to be published (again); `None` once the message is handled.
     publish_due_at: datetime | None = moment_field(nullable=True)
@@ -47,6 +56,15 @@ class MessageTarget(SQLModel, table=True):
     """A recipient that a message was accepted for."""
 
     __tablename__ = "message_targets"
+    __table_args__ = (
+        # What a list took lately.
+        Index(
+            "ix_message_targets_list_id_received_at",
+            "list_id",
+            "received_at",
+            postgresql_where=text("list_id IS NOT NULL"),
+        ),
+    )
 
     message_id: UUID = Field(sa_column=Column(ForeignKey("messages.id"), primary_key=True))
     address: str = Field(primary_key=True)
@@ -58,6 +76,9 @@ class MessageTarget(SQLModel, table=True):
     #: The reason of a refusal, or the id of the message that this one repeats.
     because: str = Field(default="")
     mailing_id: int | None = Field(default=None, sa_column=Column(BigInteger))
+    #: Whose post it counts as; with a `?` before it when that is not proven.
+    author_key: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    received_at: datetime = moment_field(set_now=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +90,10 @@ class NewTarget:
     list_id: int | None = None
     state: TargetState = TargetState.RECEIVED
     because: str = ""
+    #: The first author, as written; whose post it counts as, and whether SPF or DKIM vouches for that.
+    author: str = ""
+    author_key: str = ""
+    is_author_proven: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +108,7 @@ class NewMessage:
     fingerprint: bytes
     peer: str
     targets: tuple[NewTarget, ...]
+    came_through_a_list: bool = False
 
     @property
     def queue(self) -> str:
@@ -97,8 +123,8 @@ async def store(connection: RawConnection, message: NewMessage, *, sweep_after_s
         await connection.execute(
             """
             INSERT INTO messages (id, content, size_bytes, envelope_sender, message_id, subject, fingerprint, peer,
-                                  publish_due_at)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, now() + make_interval(secs => $9)) ON CONFLICT DO NOTHING
+                                  came_through_a_list, publish_due_at)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, now() + make_interval(secs => $10)) ON CONFLICT DO NOTHING
             """,
             message.id,
             message.content,
@@ -108,12 +134,14 @@ async def store(connection: RawConnection, message: NewMessage, *, sweep_after_s
             message.subject,
             message.fingerprint,
             message.peer,
+            message.came_through_a_list,
             sweep_after_seconds,
         )
         await connection.execute(
             """
-            INSERT INTO message_targets (message_id, address, kind, list_id, state, because)
-            SELECT $1, t.* FROM unnest($2::text[], $3::target_kind[], $4::bigint[], $5::target_state[], $6::text[]) t
+            INSERT INTO message_targets (message_id, address, kind, list_id, state, because, author_key)
+            SELECT $1, t.* FROM unnest($2::text[], $3::target_kind[], $4::bigint[], $5::target_state[], $6::text[],
+                                       $7::text[]) t
             ON CONFLICT DO NOTHING
             """,
             message.id,
@@ -122,7 +150,53 @@ async def store(connection: RawConnection, message: NewMessage, *, sweep_after_s
             [target.list_id for target in message.targets],
             [target.state.value for target in message.targets],
             [target.because for target in message.targets],
+            [target.author_key for target in message.targets],
         )
+        held = [target for target in message.targets if target.state is TargetState.HELD]
+        if held:
+            await _hold(connection, message.id, held)
+
+
+async def _hold(connection: RawConnection, message_id: UUID, held: Sequence[NewTarget]) -> None:
+    await connection.execute(
+        """
+        INSERT INTO held_posts (message_id, address, list_id, because, author, is_author_proven)
+        SELECT $1, t.* FROM unnest($2::text[], $3::bigint[], $4::text[], $5::text[], $6::bool[]) t
+        ON CONFLICT DO NOTHING
+        """,
+        message_id,
+        [target.address for target in held],
+        [target.list_id for target in held],
+        [target.because for target in held],
+        [target.author for target in held],
+        [target.is_author_proven for target in held],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PostsToday:
+    """How many posts a list took within 24 hours, those that wait for its moderators included."""
+
+    of_list: int
+    #: Of the author, proven; and of somebody who says so.
+    of_author: int
+    of_stranger: int
+
+
+async def posts_today(connection: RawConnection, list_id: int, author_key: str) -> PostsToday:
+    """The counts of one list and one author."""
+    row = await fetch_one(
+        connection,
+        """
+        SELECT count(*), count(*) FILTER (WHERE author_key = $2), count(*) FILTER (WHERE author_key = '?' || $2)
+        FROM message_targets
+        WHERE list_id = $1 AND received_at > now() - interval '24 hours'
+          AND state IN ('received', 'distributed', 'held')
+        """,
+        list_id,
+        author_key,
+    )
+    return PostsToday(*row)
 
 
 async def find(
@@ -146,13 +220,15 @@ class Waiting:
     subject: str
     fingerprint: bytes
     targets: tuple[NewTarget, ...]
+    message_id: str
+    came_through_a_list: bool
 
 
 async def take(connection: RawConnection, message_id: UUID) -> Waiting | None:
     """The message, locked until the transaction ends; `None` when it is handled or unknown."""
     row = await connection.fetchrow(
         """
-        SELECT id, envelope_sender, subject, fingerprint FROM messages
+        SELECT id, envelope_sender, subject, fingerprint, message_id, came_through_a_list FROM messages
         WHERE id = $1 AND publish_due_at IS NOT NULL FOR UPDATE
         """,
         message_id,
@@ -168,6 +244,31 @@ async def take(connection: RawConnection, message_id: UUID) -> Waiting | None:
         subject=row["subject"],
         fingerprint=row["fingerprint"],
         targets=tuple(NewTarget(t["address"], TargetKind(t["kind"]), t["list_id"]) for t in targets),
+        message_id=row["message_id"],
+        came_through_a_list=row["came_through_a_list"],
+    )
+
+
+async def same_by_another_way(connection: RawConnection, list_id: int, message: Waiting) -> UUID | None:
+    """A message with this Message-ID that the list had within seven days, if one of the two came through a list.
+
+    Until the transaction ends nobody else asks this of the same two, so that of two at once one is the first.
+    """
+    if not message.message_id:
+        return None
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, $2))", message.message_id, list_id)
+    return await connection.fetchval(  # type: ignore[no-any-return]
+        """
+        SELECT m.id FROM messages m JOIN message_targets t ON t.message_id = m.id
+        WHERE m.message_id = $1 AND m.message_id <> '' AND m.id <> $2 AND t.list_id = $3 AND t.state = 'distributed'
+          AND (m.came_through_a_list OR $4) AND m.received_at > now() - make_interval(days => $5)
+        ORDER BY m.received_at LIMIT 1
+        """,
+        message.message_id,
+        message.id,
+        list_id,
+        message.came_through_a_list,
+        DUPLICATE_DAYS,
     )
 
 
