@@ -21,12 +21,15 @@ from services.admin_api.routes import (
     nodes,
     notice_templates,
     parked,
+    subscription_requests,
     suppressions,
     tls_policies,
 )
 from services.admin_api.routes.dkim_keys import KeyRoom
 from services.admin_api.routes.nodes import Announce
 from services.admin_api.routes.parked import Publish
+from services.admin_api.routes.subscription_requests import Follow
+from shared.runtime.subscriptions import Subscriptions
 from shared.store.engine import Database
 
 BASE = "/api/v1"
@@ -35,6 +38,7 @@ BASE = "/api/v1"
 _RESOURCES = (
     lists,
     notice_templates,
+    subscription_requests,
     member_imports,
     member_exports,
     members,
@@ -51,9 +55,17 @@ _RESOURCES = (
 )
 
 
-def application(database: Database, announce: Announce, publish: Publish, key_room: KeyRoom) -> FastAPI:
+def application(
+    database: Database,
+    announce: Announce,
+    publish: Publish,
+    key_room: KeyRoom,
+    subscriptions: Subscriptions,
+    follow: Follow,
+) -> FastAPI:
     """The API on `database`, telling the nodes of changes through `announce`, sending parked payloads again through
-    `publish`, and making signing keys with `key_room`."""
+    `publish`, making signing keys with `key_room`, and deciding about requests with `subscriptions`, with what follows
+    from that by `follow`."""
     app = FastAPI(
         title="Listfleet",
         version="1",
@@ -69,6 +81,8 @@ def application(database: Database, announce: Announce, publish: Publish, key_ro
     app.state.announce = announce
     app.state.publish = publish
     app.state.key_room = key_room
+    app.state.subscriptions = subscriptions
+    app.state.follow = follow
     for resource in _RESOURCES:
         app.include_router(resource.router, prefix=BASE)
     problems.install(app)

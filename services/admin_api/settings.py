@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from shared.runtime.settings import ResolverSettings, SecretSettings, ServiceSettings
+from shared.runtime.settings import LinkSettings, ResolverSettings, ServiceSettings
 
 
-class AdminSettings(ServiceSettings, SecretSettings, ResolverSettings):
+class AdminSettings(ServiceSettings, LinkSettings, ResolverSettings):
     """What the API needs."""
 
     #: Where the API and its documentation are served.

@@ -14,8 +14,10 @@ from shared.broker.connection import BrokerUnavailable
 from shared.broker.publisher import Publisher
 from shared.contracts.base import Payload
 from shared.dns.resolver import LookupFailedError, NoSuchDomainError, Resolver
+from shared.runtime.consequences import follow
 from shared.runtime.http import HttpServer
 from shared.runtime.lifecycle import Process
+from shared.runtime.subscriptions import Subscriptions
 from shared.store.engine import Database
 
 _log = structlog.get_logger(__name__)
@@ -42,7 +44,9 @@ def build(settings: AdminSettings) -> Process:
         return True
 
     keys = KeyRoom(settings.secret.encode(), partial(_look_up, Resolver(settings.nameserver, cache_size=0)))
-    server = HttpServer(application(database, announce, publish, keys), settings.admin_host, settings.admin_port)
+    subscriptions = Subscriptions(settings.links)
+    app = application(database, announce, publish, keys, subscriptions, partial(follow, database, publisher))
+    server = HttpServer(app, settings.admin_host, settings.admin_port)
 
     async def nothing() -> None:
         """The server finishes its requests when its loop ends."""

@@ -17,9 +17,11 @@ from shared.contracts.commands import ExpandMailing, SendBatch
 from shared.contracts.events import (
     AddressSuppressed,
     DeliveriesCancelled,
+    LeaveAsked,
     MailingChanged,
     MailReceived,
     NodeSettingsChanged,
+    SubscriptionAsked,
 )
 
 WORK_EXCHANGE = "listfleet.work"
@@ -103,6 +105,8 @@ KNOWN_PAYLOADS = (
     | DeliveriesCancelled
     | MailingChanged
     | AddressSuppressed
+    | SubscriptionAsked
+    | LeaveAsked
 )
 
 _encoder = msgspec.json.Encoder()

@@ -1,4 +1,4 @@
-"""Where the links and addresses with tokens lead that stand in mail: below the configured URL, never what a request says."""
+"""Where links and addresses with tokens lead: below the configured URL, whatever Host a request names."""
 
 from __future__ import annotations
 

@@ -33,7 +33,9 @@ class TargetKind(StrEnum):
     LIST = "list"
     #: postmaster@, abuse@, LIST-owner@
     OPERATOR = "operator"
-    #: A return path of ours: somebody reports a bounce.
+    #: Where commands go: LIST-join@, -leave@, -confirm+token@, -request@
+    COMMAND = "command"
+    #: A return path of ours, or LIST-bounces@: somebody reports a bounce.
     RETURN_PATH = "return_path"
 
 
@@ -46,6 +48,8 @@ class TargetState(StrEnum):
     DISTRIBUTED = "distributed"
     #: A posting rule said no, after others of the same message were accepted.
     REFUSED = "refused"
+    #: Commands: what they asked for is done or begun, or answered.
+    OBEYED = "obeyed"
     #: The list has had the same post within seven days.
     DUPLICATE = "duplicate"
     #: Kept as it is: nothing handles such mail (yet), or the operator's address is not set.

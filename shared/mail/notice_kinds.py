@@ -9,9 +9,12 @@ from enum import StrEnum
 from shared.mail.notices import NoticeText
 
 #: What every notice may name: the list's display name, or its address where it has none, and its addresses.
-COMMON = frozenset({"list_name", "list_address", "request_address", "owner_address", "recipient"})
+#: `results` are lines about other commands of the same message, mostly none.
+COMMON = frozenset({"list_name", "list_address", "request_address", "owner_address", "recipient", "results"})
 
-_FOOT = "\n\n-- \n{{list_name}} <{{list_address}}>\nHelp: {{request_address}}   People: {{owner_address}}\n"
+_FOOT = (
+    "\n\n{{results}}\n\n-- \n{{list_name}} <{{list_address}}>\nHelp: {{request_address}}   People: {{owner_address}}\n"
+)
 
 
 class NoticeKind(StrEnum):
@@ -133,8 +136,7 @@ DEFAULTS: Mapping[NoticeKind, NoticeDefault] = {
     ),
     NoticeKind.ANSWER: _default(
         "Your message to {{request_address}}",
-        "{{results}}",
-        "results",
+        "What came of it:",
         needs=("results",),
     ),
 }

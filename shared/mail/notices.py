@@ -23,6 +23,9 @@ from shared.mail.words import encode_phrase, encode_text
 # What a value may not bring into a text: control characters but for line ends.
 _CONTROLS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]+")
 
+# What is left where a value is empty.
+_EMPTY_LINES = re.compile(r"\n{3,}")
+
 
 @dataclass(frozen=True, slots=True)
 class NoticeText:
@@ -75,7 +78,7 @@ def compose(writing: Writing, *, message_uuid: UUID, written_at: datetime) -> by
         folded("Content-Type", "text/plain; charset=utf-8"),
         folded("Content-Transfer-Encoding", "quoted-printable"),
     ]
-    body = _filled(writing.text.body, writing.values).rstrip() + "\n"
+    body = _EMPTY_LINES.sub("\n\n", _filled(writing.text.body, writing.values)).strip() + "\n"
     return b"".join([*fields, b"\r\n", quoted_printable(body)])
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from shared.core.address import Address
+from shared.core.courtesy import CountedAs
 from shared.mail.notice_kinds import DEFAULTS, NoticeKind
 from shared.mail.notices import NoticeText, Writing, compose, subject_of
 from shared.mail.template import ListHeaders
@@ -34,6 +35,13 @@ class Notice:
     reply_to: str | None = None
     #: Whether somebody's message or form led to it (RFC 3834 §5).
     is_answer: bool = False
+    #: What anybody could bring about is counted, and `has_room` asked before.
+    counted_as: CountedAs | None = None
+
+
+async def has_room(connection: RawConnection, notice: Notice) -> bool:
+    """Whether the mailbox may get this one, too; in the transaction that sends it."""
+    return notice.counted_as is None or await notices.has_room(connection, notice.counted_as, notice.list_id, notice.to)
 
 
 async def send(connection: RawConnection, notice: Notice) -> Sequence[int]:
@@ -44,7 +52,12 @@ async def send(connection: RawConnection, notice: Notice) -> Sequence[int]:
     a scheduler releases it in its turn.
     """
     if not await notices.is_first(
-        connection, notice.cause, kind=notice.kind.value, list_id=notice.list_id, to=notice.to
+        connection,
+        notice.cause,
+        kind=notice.kind.value,
+        list_id=notice.list_id,
+        to=notice.to,
+        counted_as=notice.counted_as,
     ):
         return ()
     listed = await _list_headers(connection, notice.list_id)

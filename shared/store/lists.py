@@ -12,6 +12,7 @@ from sqlmodel import Field, SQLModel, col, select
 from shared.contracts.topology import Lane
 from shared.core.membership import PostingPolicy
 from shared.core.posting.post import ListRules, Moderation, NonMemberAction
+from shared.core.subscription import SubscriptionPolicy
 from shared.store.columns import enum_type, identity_field, moment_field, texts_column
 from shared.store.engine import RawConnection, Session
 
@@ -30,6 +31,17 @@ class MailingList(SQLModel, table=True):
     posting_policy: PostingPolicy = Field(
         default=PostingPolicy.MEMBERS, sa_column=Column(enum_type(PostingPolicy, "posting_policy"), nullable=False)
     )
+    #: Who may join, and how.
+    subscription_policy: SubscriptionPolicy = Field(
+        default=SubscriptionPolicy.CONFIRM,
+        sa_column=Column(
+            enum_type(SubscriptionPolicy, "subscription_policy"),
+            nullable=False,
+            server_default=SubscriptionPolicy.CONFIRM.value,
+        ),
+    )
+    #: Each member's copy has a link of its own that ends the membership at once (RFC 8058).
+    one_click_enabled: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
     #: Posts may hold merge fields; off, a post's body goes out unchanged.
     personal: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     #: Each delivery has a return path of its own; off, a mailing has one, and transactions may have many recipients.
@@ -107,6 +119,8 @@ async def add(
     display_name: str,
     description: str,
     posting_policy: PostingPolicy,
+    subscription_policy: SubscriptionPolicy = SubscriptionPolicy.CONFIRM,
+    one_click_enabled: bool = True,
     personal: bool = False,
     verp_enabled: bool = True,
     lane: Lane = Lane.POSTS,
@@ -121,6 +135,8 @@ async def add(
         "display_name": display_name,
         "description": description,
         "posting_policy": posting_policy,
+        "subscription_policy": subscription_policy,
+        "one_click_enabled": one_click_enabled,
         "personal": personal,
         "verp_enabled": verp_enabled,
         "lane": lane,

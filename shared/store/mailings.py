@@ -52,6 +52,8 @@ class Mailing(SQLModel, table=True):
     #: path of its own.
     personal: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     verp_enabled: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
+    #: Each copy has a link of its own that ends the membership (RFC 8058).
+    one_click: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     #: Deliveries made so far, and how many of them were suppressed from the start.
     recipients: int = Field(default=0)
     suppressed: int = Field(default=0)
@@ -108,10 +110,11 @@ async def create(
         """
         INSERT INTO mailings (kind, lane, state, message_id, list_id, return_domain, subject, recipients, suppressed,
                               expanded_to_member_id, expand_due_at, give_up_after_seconds, gives_up_at,
-                              personal, verp_enabled)
+                              personal, verp_enabled, one_click)
         SELECT $1, $2, 'expanding', $3, $4, $5, $6, 0, 0, 0, now() + make_interval(secs => $7),
                age.seconds, now() + make_interval(secs => age.seconds),
-               coalesce(list.personal, false), coalesce(list.verp_enabled, true)
+               coalesce(list.personal, false), coalesce(list.verp_enabled, true),
+               coalesce(list.one_click_enabled AND list.verp_enabled, false)
         FROM (SELECT 1) AS one LEFT JOIN mailing_lists list ON list.id = $4,
              LATERAL (SELECT coalesce(list.give_up_after_seconds, $8) AS seconds) age
         ON CONFLICT (message_id, list_id) DO UPDATE SET subject = excluded.subject

@@ -272,6 +272,13 @@ async def same_by_another_way(connection: RawConnection, list_id: int, message: 
     )
 
 
+async def beginning_of(connection: RawConnection, message_id: UUID, *, max_bytes: int) -> bytes:
+    """The message's first bytes, at most so many."""
+    return await connection.fetchval(  # type: ignore[no-any-return]
+        "SELECT substring(content FOR $2) FROM messages WHERE id = $1", message_id, max_bytes
+    )
+
+
 async def first_of_its_kind(connection: RawConnection, list_id: int, message: Waiting) -> UUID:
     """The message that first brought this post to the list within seven days: this one, unless it is a duplicate."""
     return await connection.fetchval(  # type: ignore[no-any-return]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import httpx
 
@@ -12,8 +13,13 @@ from services.admin_api.app import BASE, application
 from services.admin_api.auth import FIRST_TOKEN_NAME
 from services.admin_api.routes.dkim_keys import KeyRoom
 from shared.contracts.base import Payload
+from shared.core.links import Links
+from shared.core.tokens import Tokens
+from shared.runtime.consequences import follow
+from shared.runtime.subscriptions import Subscriptions
 from shared.store import tokens
 from shared.store.engine import Database
+from tests.fakes.kept_publisher import KeptPublisher
 
 
 async def _no_records(_name: str) -> tuple[str, ...]:
@@ -21,6 +27,7 @@ async def _no_records(_name: str) -> tuple[str, ...]:
 
 
 KEY_ROOM = KeyRoom(b"sixteen octets or more", _no_records)
+SUBSCRIPTIONS = Subscriptions(Links(Tokens(b"sixteen octets or more"), "https://lists.example.org"))
 TOKEN = "a-token-of-the-tests"
 
 _numbers = itertools.count(1)
@@ -68,7 +75,8 @@ async def admin_client(database_url: str, key_room: KeyRoom = KEY_ROOM) -> Async
         published.append((queue, payload))
         return True
 
-    transport = httpx.ASGITransport(application(database, announce, publish, key_room), raise_app_exceptions=False)
+    app = application(database, announce, publish, key_room, SUBSCRIPTIONS, partial(follow, database, KeptPublisher()))
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     headers = {"Authorization": f"Bearer {TOKEN}"}
     try:
         async with AdminClient(transport=transport, base_url=f"http://api{BASE}", headers=headers) as client:

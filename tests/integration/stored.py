@@ -44,7 +44,8 @@ async def connected(url: str) -> AsyncIterator[RawConnection]:
 #: In an order in which they may be emptied.
 _TABLES = (
     *("attempts", "batches", "deliveries", "outstanding", "mailings", "message_targets", "held_posts", "messages"),
-    *("notices", "notice_templates", "post_fingerprints", "members", "mailing_lists"),
+    *("notices", "notice_templates", "subscription_requests", "form_tallies", "post_fingerprints"),
+    *("members", "mailing_lists"),
     *("nodes", "node_settings", "suppressions"),
     *("count_changes", "dkim_keys", "parked", "domain_limits", "destinations", "destination_tallies"),
 )

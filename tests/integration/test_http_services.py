@@ -119,6 +119,7 @@ async def tracking(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     settings = {
         "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing",
         "AMQP_URL": "amqp://guest:guest@127.0.0.1:1/",
+        "SECRET": "sixteen octets or more",
         "TRACKING_PORT": str(port),
         "HEALTH_PORT": str(health_port),
     }

@@ -61,6 +61,8 @@ async def make_list(database: Store, new: NewList, response: Response) -> ListAn
             display_name=new.display_name,
             description=new.description,
             posting_policy=new.posting_policy,
+            subscription_policy=new.subscription_policy,
+            one_click_enabled=new.one_click_enabled,
             personal=new.personal,
             verp_enabled=new.verp_enabled,
             lane=new.lane,

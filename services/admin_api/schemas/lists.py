@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 from services.admin_api.schemas.base import Answer, Body, Moment, OneLine, may_be_absent
 from shared.contracts.topology import Lane
 from shared.core.membership import PostingPolicy
+from shared.core.subscription import SubscriptionPolicy
 
 DisplayName = Annotated[OneLine, StringConstraints(max_length=200)]
 Description = Annotated[OneLine, StringConstraints(max_length=1000)]
@@ -35,6 +36,14 @@ class NewList(Body):
     """What the list is for. At most 1,000 characters on one line."""
     posting_policy: PostingPolicy = PostingPolicy.MEMBERS
     """Who may post: anyone; members; or, for an announcement list, moderators and owners only."""
+    subscription_policy: SubscriptionPolicy = SubscriptionPolicy.CONFIRM
+    """Who may join, by mail or by web: open, whoever asks, without proof that the address is theirs; confirm, whose
+    address answers a mail (double opt-in); approve, whom the owners let in; confirm_and_approve, both; closed, nobody;
+    invite, only who was invited."""
+    one_click_enabled: bool = True
+    """Whether each member's copy has a link of its own that ends the membership at once (RFC 8058). It takes effect
+    where each delivery has a return path of its own (`verp_enabled`) and the public URL is set. Copies then differ, so
+    that a signed one is signed by itself: some 0.4 ms of a processor more with RSA."""
     personal: bool = False
     """Whether posts may hold merge fields: `{{first_name|friend}}` is the member's custom field of that name, or
     `friend` where the member has none; `{{email}}` and `{{display_name}}` are known of each. They count in the subject,
@@ -66,6 +75,10 @@ class ListChange(Body):
     """What the list is for. At most 1,000 characters on one line."""
     posting_policy: PostingPolicy = may_be_absent()
     """Who may post: anyone; members; or, for an announcement list, moderators and owners only."""
+    subscription_policy: SubscriptionPolicy = may_be_absent()
+    """Who may join: open, confirm, approve, confirm_and_approve, closed or invite; also of requests under way."""
+    one_click_enabled: bool = may_be_absent()
+    """Whether each member's copy has a link of its own that ends the membership at once; from the next post on."""
     personal: bool = may_be_absent()
     """Whether posts may hold merge fields; from the next post on."""
     verp_enabled: bool = may_be_absent()
@@ -98,6 +111,10 @@ class ListAnswer(Answer):
     """What the list is for."""
     posting_policy: PostingPolicy
     """Who may post."""
+    subscription_policy: SubscriptionPolicy
+    """Who may join, and how."""
+    one_click_enabled: bool
+    """Whether each member's copy has a link of its own that ends the membership at once."""
     personal: bool
     """Whether posts may hold merge fields."""
     verp_enabled: bool

@@ -1,4 +1,4 @@
-"""A message was received: make its mailings, one for each list that takes it, or one for the operator."""
+"""A message was received: make its mailings, one a list that takes it, one for the operator; obey its commands."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from uuid import UUID
 
 import structlog
 
+from services.scheduler.tasks.commands import ObeyCommands
 from shared.broker.connection import BrokerUnavailable
 from shared.broker.publisher import Publisher
 from shared.contracts.commands import ExpandMailing, SendBatch
@@ -14,7 +15,8 @@ from shared.contracts.events import MailReceived
 from shared.contracts.topology import Lane, TaskQueue
 from shared.core.address import Address
 from shared.core.mailing import MailingKind, TargetKind, TargetState
-from shared.store import expansion, lists, mailings, messages, release
+from shared.runtime.consequences import Consequences, follow
+from shared.store import expansion, lists, mailings, members, messages, release
 from shared.store.engine import Database, RawConnection
 from shared.store.messages import NewTarget, Waiting
 
@@ -27,6 +29,7 @@ class HandlePost:
 
     database: Database
     publisher: Publisher
+    commands: ObeyCommands
     operator_address: str | None
     publish_within_seconds: float
     give_up_after_seconds: float
@@ -35,6 +38,7 @@ class HandlePost:
         """Everything is decided in one transaction, or nothing; a message that is handled is left alone."""
         to_expand: list[int] = []
         express_batches: list[int] = []
+        consequences = Consequences()
         async with self.database.raw_transaction() as connection:
             message = await messages.take(connection, UUID(event.message_id))
             if message is None:
@@ -44,10 +48,13 @@ class HandlePost:
                     to_expand += await self._distribute(connection, message, target)
                 elif target.kind is TargetKind.OPERATOR:
                     express_batches += await self._forward(connection, message, target)
+                elif target.kind is TargetKind.COMMAND:
+                    consequences += await self.commands.obey(connection, message, target)
                 else:
                     await self._keep(connection, message, target, "Nothing reads bounces yet.")
             await messages.mark_handled(connection, message.id)
         await self._publish(to_expand, express_batches)
+        await follow(self.database, self.publisher, consequences)
 
     async def _distribute(self, connection: RawConnection, message: Waiting, target: NewTarget) -> list[int]:
         """The mailing to expand; none for a post that the list has had."""
@@ -74,8 +81,11 @@ class HandlePost:
         return [mailing_id]
 
     async def _forward(self, connection: RawConnection, message: Waiting, target: NewTarget) -> list[int]:
-        """The batch to send: express mail is released in the transaction that creates it."""
-        if self.operator_address is None:
+        """The batches to send: express mail is released in the transaction that creates it."""
+        readers = list(await members.owners(connection, target.list_id)) if target.list_id else []
+        if not readers and self.operator_address:
+            readers = [Address.parse(self.operator_address)]
+        if not readers:
             _log.warning("mail to the operator is kept: LISTFLEET_OPERATOR_ADDRESS is not set", to=target.address)
             await self._keep(connection, message, target, "LISTFLEET_OPERATOR_ADDRESS is not set.")
             return []
@@ -90,15 +100,14 @@ class HandlePost:
             expand_again_after_seconds=self.publish_within_seconds,
             give_up_after_seconds=self.give_up_after_seconds,
         )
-        operator = Address.parse(self.operator_address)
-        await expansion.add_recipient(connection, mailing_id, email=operator.spelling, email_key=operator.key)
+        await expansion.add_recipients(connection, mailing_id, readers)
         await messages.decide(connection, message.id, target.address, TargetState.DISTRIBUTED, mailing_id=mailing_id)
         return list(
             await release.make_batches(
                 connection,
                 Lane.EXPRESS,
                 mailing_id,
-                recipients=1,
+                recipients=len(readers),
                 batch_size=1,
                 publish_after_seconds=self.publish_within_seconds,
             )

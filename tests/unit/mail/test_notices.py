@@ -83,7 +83,7 @@ def test_an_address_beyond_ascii_stands_in_the_header_as_it_is() -> None:
 def test_every_notice_has_a_text_with_placeholders_that_it_knows(kind: NoticeKind) -> None:
     default = DEFAULTS[kind]
     assert default.text.placeholders() <= default.placeholders
-    assert default.needs_one_of <= default.own
+    assert default.needs_one_of <= default.placeholders
     assert not default.needs_one_of or default.needs_one_of & default.text.placeholders()
     values = {name: f"<{name}>" for name in default.placeholders}
     writing = Writing(default.text, values, NEWS, ANN, None, is_answer=True)
