@@ -20,6 +20,8 @@ from shared.mail.headers import Header, scan
 
 #: All questions about one message together; clients wait ten minutes (RFC 5321 §4.5.3.2.6).
 AUTHENTICATION_SECONDS = 25.0
+#: One question with all its retries.
+LOOKUP_SECONDS = 5.0
 #: More domains than these nobody writes in the name of.
 MAX_DOMAINS = 3
 
@@ -74,7 +76,7 @@ class _Asking:
         self._proven_signatures: dict[Signature, bool | None] = {}
 
     async def belief_in(self, author_domain: str) -> Belief:
-        """Whether SPF or DKIM vouches for the domain. What is proven without the DMARC records is not asked further."""
+        """Whether SPF or DKIM vouches for the domain."""
         records = await self._records(author_domain)
         is_unknown = records is None
         counting = record_that_counts(author_domain, records or {})

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from services.ingress_smtp import metrics
 from services.ingress_smtp.announcing import BrokerAnnouncer
+from services.ingress_smtp.authorship import LOOKUP_SECONDS, Authorship
 from services.ingress_smtp.connection import ConnectionTerms
 from services.ingress_smtp.intake import Intake
 from services.ingress_smtp.limits import MIN_DATA_BYTES, DataBudget
@@ -15,6 +16,7 @@ from services.ingress_smtp.session import SessionTerms
 from services.ingress_smtp.settings import IngressSettings
 from services.ingress_smtp.shelf import Shelf
 from shared.broker.publisher import Publisher
+from shared.dns.resolver import Resolver
 from shared.runtime.lifecycle import Ending, Process
 from shared.store.engine import Database
 
@@ -25,9 +27,11 @@ def build(settings: IngressSettings) -> Process:
     publisher = Publisher(settings.amqp_url, name="ingress")
     shelf = Shelf(database)
     announcer = BrokerAnnouncer(publisher)
+    resolver = Resolver(settings.nameserver, lifetime_seconds=LOOKUP_SECONDS)
     intake = Intake(
         shelf,
         announcer,
+        Authorship(resolver, is_trusted_peer=settings.is_trusted_peer, now=lambda: datetime.now(UTC)),
         hostname=settings.hostname,
         max_message_bytes=settings.max_message_bytes,
         now=lambda: datetime.now(UTC),

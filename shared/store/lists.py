@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 
 from sqlalchemy import ARRAY, Column, Float, UniqueConstraint
 from sqlalchemy.dialects.postgresql import insert
@@ -127,8 +128,12 @@ async def add(
     max_messages_per_hour: int | None = None,
     retry_schedule_seconds: list[float] | None = None,
     give_up_after_seconds: float | None = None,
+    posting_rules: Mapping[str, object] = MappingProxyType({}),
 ) -> MailingList | None:
-    """The new list `name@domain`, both as the table wants them; `None` when there is one already."""
+    """The new list `name@domain`, both as the table wants them; `None` when there is one already.
+
+    `posting_rules` are columns by name.
+    """
     values = {
         "name": name,
         "domain": domain,
@@ -143,6 +148,7 @@ async def add(
         "max_messages_per_hour": max_messages_per_hour,
         "retry_schedule_seconds": retry_schedule_seconds,
         "give_up_after_seconds": give_up_after_seconds,
+        **posting_rules,
     }
     statement = insert(MailingList).values(values).on_conflict_do_nothing().returning(MailingList)
     return (await session.exec(statement)).scalar_one_or_none()

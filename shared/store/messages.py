@@ -191,7 +191,7 @@ async def posts_today(connection: RawConnection, list_id: int, author_key: str) 
         SELECT count(*), count(*) FILTER (WHERE author_key = $2), count(*) FILTER (WHERE author_key = '?' || $2)
         FROM message_targets
         WHERE list_id = $1 AND received_at > now() - interval '24 hours'
-          AND state IN ('received', 'distributed', 'held')
+          AND kind = 'list' AND state IN ('received', 'distributed', 'held')
         """,
         list_id,
         author_key,

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from services.admin_api.schemas.base import Answer, Body, Moment, OneLine, may_be_absent
+from services.admin_api.schemas.base import Moment, OneLine, may_be_absent
+from services.admin_api.schemas.posting_rules import NewPostingRules, PostingRulesAnswer, PostingRulesChange
 from shared.contracts.topology import Lane
 from shared.core.membership import PostingPolicy
 from shared.core.subscription import SubscriptionPolicy
@@ -23,7 +24,7 @@ RetrySchedule = Annotated[list[Annotated[float, Field(ge=1, le=2_592_000)]], Fie
 GiveUpAfter = Annotated[float, Field(ge=1, le=2_592_000)]
 
 
-class NewList(Body):
+class NewList(NewPostingRules):
     """A list to make."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=64)]
@@ -66,7 +67,7 @@ class NewList(Body):
     schedulers are set, 5 days. In force for the mailings made from then on."""
 
 
-class ListChange(Body):
+class ListChange(PostingRulesChange):
     """What to change of a list; what is absent stays as it is."""
 
     display_name: DisplayName = may_be_absent()
@@ -96,7 +97,7 @@ class ListChange(Body):
     from then on. Null is as everywhere."""
 
 
-class ListAnswer(Answer):
+class ListAnswer(PostingRulesAnswer):
     """A mailing list."""
 
     address: str

@@ -12,7 +12,7 @@ from services.ingress_smtp.trace import Client
 from shared.core.mailing import TargetKind, TargetState
 from shared.core.smtp_reply import Reply
 from shared.store.messages import NewMessage
-from tests.fakes.ingress import DEV, NEWS, OPEN, FakeAnnouncer, FakeStore
+from tests.fakes.ingress import DEV, NEWS, OPEN, FakeAnnouncer, FakeAuthorship, FakeStore
 
 POST = b"From: Ann <ann@example.org>\r\nMessage-ID: <1@example.org>\r\nSubject: =?utf-8?q?h=0Ai?=\r\n\r\nhello\r\n"
 TO_DEV = Route("dev@lists.test", TargetKind.LIST, DEV)
@@ -28,10 +28,12 @@ class Desk:
     def __init__(self) -> None:
         self.store = FakeStore()
         self.announcer = FakeAnnouncer()
+        self.authorship = FakeAuthorship()
         self.budget = DataBudget(100_000_000)
         self.intake = Intake(
             self.store,
             self.announcer,
+            self.authorship,
             hostname="mx.lists.test",
             max_message_bytes=30_000_000,
             now=lambda: datetime(2026, 11, 23, 12, 0, tzinfo=UTC),

@@ -8,7 +8,7 @@ import pytest
 from shared.core.address import Address
 from shared.core.membership import PostingPolicy
 from shared.core.posting import judge
-from shared.core.posting.post import Accept, Post, Refuse, Terms
+from shared.core.posting.post import Accept, ListRules, Post, Refuse, Standing, Terms, Verdict
 
 POST = Post(
     envelope_sender="ann@example.org",
@@ -30,15 +30,23 @@ TERMS = Terms(
     list_id="dev.lists.test",
     policy=PostingPolicy.MEMBERS,
     max_message_bytes=10_000,
-    is_from_members=True,
-    is_from_moderators=False,
+    standing=Standing(is_member=True),
 )
 
 
-def verdict(policy: PostingPolicy = PostingPolicy.MEMBERS, **facts: Any) -> Accept | Refuse:
-    post_facts = {name: value for name, value in facts.items() if hasattr(POST, name)}
-    terms = {name: value for name, value in facts.items() if hasattr(TERMS, name)}
-    return judge(dataclasses.replace(POST, **post_facts), dataclasses.replace(TERMS, policy=policy, **terms))
+def verdict(policy: PostingPolicy = PostingPolicy.MEMBERS, **facts: Any) -> Verdict:
+    """Of `POST` on `TERMS`, with these facts of the post, the list's rules, the authors' standing, or the terms."""
+    post, rules, standing, terms = POST, ListRules(), TERMS.standing, TERMS
+    for name, value in facts.items():
+        if hasattr(rules, name):
+            rules = dataclasses.replace(rules, **{name: value})
+        elif hasattr(standing, name):
+            standing = dataclasses.replace(standing, **{name: value})
+        elif hasattr(post, name):
+            post = dataclasses.replace(post, **{name: value})
+        else:
+            terms = dataclasses.replace(terms, **{name: value})
+    return judge(post, dataclasses.replace(terms, policy=policy, rules=rules, standing=standing))
 
 
 def test_a_members_post_is_accepted() -> None:
@@ -65,7 +73,7 @@ def test_a_members_post_is_accepted() -> None:
         ({"authors": ()}, "5.6.0", "From field"),
         ({"unreadable_authors": 1}, "5.6.0", "From field"),
         ({"repeated_fields": ("subject",)}, "5.6.0", "subject"),
-        ({"is_from_members": False}, "5.7.1", "only members may post to dev@lists.test"),
+        ({"is_member": False}, "5.7.1", "only members may post to dev@lists.test"),
     ],
 )
 def test_a_post_is_refused_with_the_reason(facts: dict[str, Any], status: str, words: str) -> None:
@@ -94,11 +102,11 @@ def test_what_only_looks_like_it_is_accepted(facts: dict[str, Any]) -> None:
 
 
 def test_anyone_may_post_where_anyone_may() -> None:
-    assert verdict(PostingPolicy.ANYONE, is_from_members=False) == Accept()
+    assert verdict(PostingPolicy.ANYONE, is_member=False) == Accept()
 
 
 def test_announcements_are_made_by_moderators() -> None:
-    assert verdict(PostingPolicy.ANNOUNCEMENT, is_from_moderators=True) == Accept()
+    assert verdict(PostingPolicy.ANNOUNCEMENT, is_moderator=True) == Accept()
     answer = verdict(PostingPolicy.ANNOUNCEMENT)
     assert isinstance(answer, Refuse)
     assert "only moderators" in answer.because
