@@ -27,6 +27,7 @@ from shared.core.node import NodeKind
 from shared.dns.resolver import Resolver
 from shared.runtime.lease import LeaseKeeper
 from shared.runtime.lifecycle import Process
+from shared.runtime.moderation import Telling
 from shared.runtime.subscriptions import Subscriptions
 from shared.store.engine import Database
 from shared.store.nodes import Vitals
@@ -78,6 +79,7 @@ def build(settings: SchedulerSettings) -> Process:
         database,
         publisher,
         ObeyCommands(subscriptions, settings.links.tokens),
+        Telling(settings.links, settings.operator_address),
         operator_address=settings.operator_address,
         publish_within_seconds=settings.publish_within_seconds,
         give_up_after_seconds=settings.give_up_after_seconds,

@@ -13,12 +13,15 @@ class CountedAs(StrEnum):
     CONFIRMATION = "confirmation"
     #: Answers commands.
     ANSWER = "answer"
+    #: Tells a moderator of a held post.
+    HELD = "held"
 
 
 #: Of one list, and of all.
 MAX_CONFIRMATIONS_OF_A_LIST = 1
 MAX_CONFIRMATIONS = 3
 MAX_ANSWERS = 10
+MAX_HELD = 100
 
 #: How often the forms may be used in an hour from one address, and from one network (IPv4 /24, IPv6 /64).
 MAX_FORMS_A_PEER = 20
@@ -27,6 +30,8 @@ MAX_FORMS_A_NETWORK = 60
 
 def has_room(counted_as: CountedAs, *, of_the_list: int, in_all: int) -> bool:
     """Whether a mailbox that got so many of the kind within 24 hours may get one more."""
+    if counted_as is CountedAs.HELD:
+        return in_all < MAX_HELD
     if counted_as is CountedAs.ANSWER:
         return in_all < MAX_ANSWERS
     return of_the_list < MAX_CONFIRMATIONS_OF_A_LIST and in_all < MAX_CONFIRMATIONS

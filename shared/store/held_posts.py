@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -12,7 +12,7 @@ from sqlmodel import Field, SQLModel
 
 from shared.core.held_post import HeldDecision
 from shared.store.columns import enum_type, identity_field, moment_field
-from shared.store.engine import RawConnection
+from shared.store.engine import RawConnection, Record
 
 
 class HeldPost(SQLModel, table=True):
@@ -65,13 +65,23 @@ class Held:
     decided_at: datetime | None
     decided_by: str
     reason: str
+    came_through_a_list: bool
+    #: The list wants its authors to know.
+    tells_author: bool
+    list_address: str
 
 
 _SELECT = """
 SELECT h.id, h.message_id, h.address, h.list_id, h.because, h.author, h.is_author_proven, m.subject, m.size_bytes,
-       h.held_at, h.decision, h.decided_at, h.decided_by, h.reason
-FROM held_posts h JOIN messages m ON m.id = h.message_id
+       h.held_at, h.decision, h.decided_at, h.decided_by, h.reason, m.came_through_a_list, l.tells_held_authors,
+       l.name || '@' || l.domain
+FROM held_posts h JOIN messages m ON m.id = h.message_id JOIN mailing_lists l ON l.id = h.list_id
 """
+
+
+def _held(row: Record) -> Held:
+    held = Held(*row)
+    return held if held.decision is None else replace(held, decision=HeldDecision(held.decision))
 
 
 async def page(
@@ -88,18 +98,18 @@ async def page(
         with_decided,
         limit,
     )
-    return [Held(*row) for row in rows]
+    return [_held(row) for row in rows]
 
 
 async def get(connection: RawConnection, held_id: int) -> Held | None:
     row = await connection.fetchrow(f"{_SELECT} WHERE h.id = $1", held_id)
-    return Held(*row) if row else None
+    return _held(row) if row else None
 
 
 async def undecided_of(connection: RawConnection, message_id: UUID) -> Sequence[Held]:
     """The lists' decisions that one message waits for."""
     rows = await connection.fetch(f"{_SELECT} WHERE h.message_id = $1 AND h.decided_at IS NULL", message_id)
-    return [Held(*row) for row in rows]
+    return [_held(row) for row in rows]
 
 
 async def decide(
@@ -182,7 +192,7 @@ async def to_remind(connection: RawConnection, *, after_hours: float, limit: int
         limit,
     )
     rows = await connection.fetch(f"{_SELECT} WHERE h.id = ANY($1) ORDER BY h.id", [row["id"] for row in ids])
-    return [Held(*row) for row in rows]
+    return [_held(row) for row in rows]
 
 
 async def too_old(connection: RawConnection, *, after_hours: float, limit: int) -> Sequence[int]:

@@ -18,6 +18,7 @@ from shared.contracts.topology import Lane
 from shared.core.links import Links
 from shared.core.mailing import TargetKind
 from shared.core.tokens import Purpose, Tokens
+from shared.runtime.moderation import Telling
 from shared.runtime.subscriptions import Subscriptions
 from shared.store import messages
 from shared.store.engine import Database, RawConnection
@@ -106,11 +107,12 @@ class House:
 @pytest.fixture
 async def house(connection: RawConnection, database_url: str) -> AsyncIterator[House]:
     database, publisher = Database(database_url, name="test"), KeptPublisher()
-    subscriptions = Subscriptions(Links(TOKENS, "https://lists.example.org/web"))
+    links = Links(TOKENS, "https://lists.example.org/web")
     handle = HandlePost(
         database,
         publisher,
-        ObeyCommands(subscriptions, TOKENS),
+        ObeyCommands(Subscriptions(links), TOKENS),
+        Telling(links, None),
         operator_address=None,
         publish_within_seconds=5,
         give_up_after_seconds=1000,
