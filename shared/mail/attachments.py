@@ -58,7 +58,7 @@ def find_attachments(raw: bytes) -> Found:
             if not names and kind not in _TEXT_TYPES:
                 names = [""]
             found += [Attachment(kind, name) for name in names]
-        if (inner and depth >= MAX_DEPTH) or len(inner) >= MAX_PARTS:
+        if (inner and depth >= MAX_DEPTH) or len(inner) >= MAX_PARTS - 1:
             has_more = True
         else:
             to_visit += [(part_start, part_end, depth + 1) for part_start, part_end in inner]

@@ -136,13 +136,13 @@ async def decide(
         raise LookupError(f"held post {held_id} has no message")
     await connection.execute(
         """
-        UPDATE message_targets SET state = $3, because = CASE WHEN $3 = 'received' THEN '' ELSE $4 END
+        UPDATE message_targets SET state = $3, because = $4
         WHERE message_id = $1 AND address = $2 AND state = 'held'
         """,
         held.message_id,
         held.address,
         decision.target_state.value,
-        reason or decision.value,
+        "" if decision is HeldDecision.APPROVED else reason or decision.value,
     )
     if decision is HeldDecision.APPROVED:
         await connection.execute(
