@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
+from bench.incoming import Accepted
 from bench.listfleet import Measured
 from bench.postfix_relay import Relayed
 
@@ -24,6 +25,8 @@ class Round:
     recorded_per_second: float | None = None
     #: By how many nodes sent.
     scaling: Mapping[int, Measured] = field(default_factory=dict)
+    postfix_accepting: Accepted | None = None
+    accepting: Accepted | None = None
 
 
 #: A figure of one round.
@@ -107,11 +110,11 @@ def signed_mailing(turn: Round) -> Measured | None:
     return turn.signed
 
 
-def _rate(of: Callable[[Round], Relayed | Measured | None]) -> Figure:
+def _rate(of: Callable[[Round], Relayed | Measured | Accepted | None]) -> Figure:
     return lambda turn: found.per_second if (found := of(turn)) else None
 
 
-def _cpu(of: Callable[[Round], Relayed | Measured | None]) -> Figure:
+def _cpu(of: Callable[[Round], Relayed | Measured | Accepted | None]) -> Figure:
     return lambda turn: found.whole_cpu_seconds_per_1000 if (found := of(turn)) else None
 
 
@@ -130,3 +133,7 @@ postfix_bulk = _rate(lambda turn: turn.postfix_bulk)
 postfix_bulk_cpu = _cpu(lambda turn: turn.postfix_bulk)
 bulk = _rate(lambda turn: turn.bulk)
 bulk_cpu = _cpu(lambda turn: turn.bulk)
+postfix_accepting = _rate(lambda turn: turn.postfix_accepting)
+postfix_accepting_cpu = _cpu(lambda turn: turn.postfix_accepting)
+accepting = _rate(lambda turn: turn.accepting)
+accepting_cpu = _cpu(lambda turn: turn.accepting)

@@ -155,12 +155,12 @@ def running_postgres(folder: Path) -> Iterator[Postgres]:
 
 
 @contextmanager
-def running_listfleet(folder: Path, database: Postgres) -> Iterator[Listfleet]:
+def running_broker(folder: Path) -> Iterator[RabbitMQ]:
     broker = RabbitMQ(folder / "rabbitmq", find_or_install_server())
     try:
         broker.launch()
         broker.wait_until_ready()
-        yield Listfleet(folder, database, broker)
+        yield broker
     finally:
         broker.stop()
 

@@ -1,4 +1,4 @@
-"""The parts of a run, (a) to (i): what they need is started once, and a round goes through them in turn."""
+"""The parts of a run, (a) to (j): what they need is started once, and a round goes through them in turn."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import TypeVar
 
 from bench import rsa, wire
 from bench.findings import Round
+from bench.incoming import Accepted, postfix_accepts, running_ingress
 from bench.list_kinds import PERSONAL, PLAIN, SHARED
-from bench.listfleet import CONNECTIONS, Measured, running_listfleet, running_postgres
+from bench.listfleet import CONNECTIONS, Listfleet, Measured, running_broker, running_postgres
 from bench.post import compose
 from bench.postfix_relay import Postfix, Relayed, relay, running_postfix
 from bench.recorder import RecorderAlone
 from bench.sink import Sink, running_catcher, running_sink
 
-ALL_PARTS = "abcdefghi"
+ALL_PARTS = "abcdefghij"
 RECIPIENTS = 20_000
 #: (f): recipients of a transaction, as many as Listfleet gives it at most (RFC 5321 §4.5.3.1.8), and of the mailing,
 #: which would be over too soon with fewer.
@@ -46,14 +47,20 @@ class Bench:
         self._catcher = stack.enter_context(running_catcher(folder))
         self._slow_catcher = stack.enter_context(running_catcher(folder, latency_seconds=LATENCY_SECONDS))
         # One recipient in each, as a mailing list needs it whose return paths name the recipient.
-        self._postfix = self._start_postfix(self.sink, 1) if "c" in parts else None
-        self._postfix_bulk = self._start_postfix(self._catcher, TOGETHER) if "f" in parts else None
-        if self._parts & set("defghi"):
+        self._postfix = self._start_postfix("postfix", self.sink) if "c" in parts else None
+        self._postfix_bulk = (
+            self._start_postfix("postfix-bulk", self._catcher, together=TOGETHER) if "f" in parts else None
+        )
+        if self._parts & set("defghij"):
             database = stack.enter_context(running_postgres(folder))
-        if self._parts & set("defhi"):
-            self._listfleet = stack.enter_context(running_listfleet(folder, database))
+        if self._parts & set("defhij"):
+            broker = stack.enter_context(running_broker(folder))
+            self._listfleet = Listfleet(folder, database, broker)
         if "g" in parts:
             self._recorder = RecorderAlone(folder, database, RECIPIENTS)
+        if "j" in parts:
+            self._ingress = stack.enter_context(running_ingress(folder, database, broker))
+            self._keeping_postfix = self._start_postfix("postfix-keeping", self.sink, only_accepts=True)
 
     def round(self, number: int) -> Round:
         """All parts but (i), one after the other, so that whatever else the machine does meets them alike."""
@@ -68,6 +75,8 @@ class Bench:
             bulk=self._run("f", lambda: self._listfleet.mail(SHARED, BULK_RECIPIENTS, self._catcher)),
             recorded_per_second=self._run("g", lambda: self._recorder.outcomes_per_second()),
             scaling=self._run("h", lambda: {count: self._mail_slowly(count) for count in NODE_COUNTS}) or {},
+            postfix_accepting=self._run("j", lambda: _accepted_by(self._keeping_postfix)),
+            accepting=self._run("j", lambda: self._ingress.accept() if self._keeping_postfix else None),
         )
 
     def sizes(self, *, with_a_million: bool) -> Sequence[Measured]:
@@ -93,15 +102,24 @@ class Bench:
             warm_up_recipients=SLOW_WARM_UP_RECIPIENTS,
         )
 
-    def _start_postfix(self, sink: Sink, together: int) -> Postfix | None:
-        folder = self._folder / f"postfix-{together}"
+    def _start_postfix(self, name: str, sink: Sink, *, together: int = 1, only_accepts: bool = False) -> Postfix | None:
         return self._stack.enter_context(
-            running_postfix(folder, sink, connections=CONNECTIONS, recipients_per_transaction=together)
+            running_postfix(
+                self._folder / name,
+                sink,
+                connections=CONNECTIONS,
+                recipients_per_transaction=together,
+                only_accepts=only_accepts,
+            )
         )
 
 
 def _relayed(postfix: Postfix | None, recipients: int) -> Relayed | None:
     return relay(postfix, _message(), recipients) if postfix else None
+
+
+def _accepted_by(postfix: Postfix | None) -> Accepted | None:
+    return postfix_accepts(postfix) if postfix else None
 
 
 def _message() -> bytes:

@@ -39,6 +39,7 @@ smtpd_recipient_limit = 1000000
 smtpd_client_message_rate_limit = 0
 in_flow_delay = 0
 relayhost = [{host}]:{port}
+smtpd_client_restrictions = {client_restrictions}
 default_destination_recipient_limit = {recipients}
 smtp_destination_concurrency_limit = {connections}
 initial_destination_concurrency = {connections}
@@ -82,9 +83,9 @@ class Postfix:
 
 @contextmanager
 def running_postfix(
-    folder: Path, sink: Sink, *, connections: int, recipients_per_transaction: int
+    folder: Path, sink: Sink, *, connections: int, recipients_per_transaction: int, only_accepts: bool
 ) -> Iterator[Postfix | None]:
-    """`None` where Postfix is not installed, and to others than root."""
+    """`None` where Postfix is not installed, and to others than root. One that `only_accepts` sends nothing on."""
     program = postfix_tool("postfix")
     if program is None or os.geteuid() != 0:  # its master starts as root only
         yield None
@@ -99,6 +100,7 @@ def running_postfix(
             port=sink.port,
             connections=connections,
             recipients=recipients_per_transaction,
+            client_restrictions="check_client_access static:HOLD" if only_accepts else "",
         )
     )
     (settings / "master.cf").write_text(_MASTER.format(port=f"{LOOPBACK}:{port}", connections=connections))

@@ -38,7 +38,7 @@ class RecorderAlone:
     def __init__(self, folder: Path, server: Postgres, recipients: int) -> None:
         self._recipients = recipients
         self._url = server.url_of(_DATABASE)
-        asyncio.run(_make_database(server.url))
+        asyncio.run(rows.make_database(server.url, _DATABASE))
         Cluster(folder / "logs-recorder", {"LISTFLEET_DATABASE_URL": self._url}).migrate()
         self._list_id = asyncio.run(rows.make_list(self._url, PLAIN, _LIST, recipients))
 
@@ -105,13 +105,6 @@ class RecorderAlone:
                 publish_after_seconds=60,
             )
         return mailing_id
-
-
-async def _make_database(url: str) -> None:
-    server = Database(url, name="bench")
-    async with server.raw() as connection:
-        await connection.execute(f"CREATE DATABASE {_DATABASE}")
-    await server.close()
 
 
 async def _claim_all(connection: RawConnection, mailing_id: int, lease: nodes.Lease) -> Sequence[ClaimedBatch]:

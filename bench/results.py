@@ -41,6 +41,11 @@ def write(found: Findings, file: Path) -> None:
         "one_node_per_s": found.median(findings.by_nodes(1)),
         "scaling_2": found.ratio(findings.by_nodes(2), findings.by_nodes(1)),
         "scaling_4": found.ratio(findings.by_nodes(4), findings.by_nodes(1)),
+        "postfix_accepts_per_s": found.median(findings.postfix_accepting),
+        "postfix_accepts_cpu_s_per_1000": found.median(findings.postfix_accepting_cpu),
+        "ingress_per_s": found.median(findings.accepting),
+        "ingress_cpu_s_per_1000": found.median(findings.accepting_cpu),
+        "ingress_times_postfix": found.ratio(findings.accepting, findings.postfix_accepting),
         "sizes": [_size(measured) for measured in found.sizes],
         "memory_growth": found.memory_growth,
     }

@@ -23,6 +23,14 @@ _FINISH_TIMEOUT_SECONDS = 60
 _IS_FINISHED = "SELECT state = 'finished' FROM mailings WHERE message_id = $1"
 
 
+async def make_database(url: str, name: str) -> None:
+    """An empty one, on the server of `url`."""
+    server = Database(url, name="bench")
+    async with server.raw() as connection:
+        await connection.execute(f"CREATE DATABASE {name}")
+    await server.close()
+
+
 async def limit_connections(url: str, connections: int) -> None:
     """For every node, as `/api/v1/node-defaults` would."""
     database = Database(url, name="bench")

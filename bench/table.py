@@ -58,6 +58,13 @@ _LINES = (
     _Line("(h) 1 node, a sink of 100 ms latency", findings.by_nodes(1)),
     _Line("    2 nodes", findings.by_nodes(2), aims=(_Aim(1.9, findings.by_nodes(1), "1 node"),)),
     _Line("    4 nodes", findings.by_nodes(4), aims=(_Aim(3.6, findings.by_nodes(1), "1 node"),)),
+    _Line("(j) Postfix accepts and queues, 5 kB", findings.postfix_accepting, findings.postfix_accepting_cpu),
+    _Line(
+        "    an ingress node accepts and stores",
+        findings.accepting,
+        findings.accepting_cpu,
+        (_Aim(0.5, findings.postfix_accepting, "Postfix"),),
+    ),
 )
 
 

@@ -20,6 +20,8 @@ from shared.store import (
     slowdowns,
     subscription_requests,
     suppressions,
+    task_runs,
+    tasks,
     tls_policies,
     tokens,
 )
@@ -44,6 +46,8 @@ __all__ = [
     "slowdowns",
     "subscription_requests",
     "suppressions",
+    "task_runs",
+    "tasks",
     "tls_policies",
     "tokens",
 ]

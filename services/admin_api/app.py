@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.responses import HTMLResponse, RedirectResponse
@@ -24,6 +26,7 @@ from services.admin_api.routes import (
     parked,
     subscription_requests,
     suppressions,
+    tasks,
     tls_policies,
 )
 from services.admin_api.routes.dkim_keys import KeyRoom
@@ -54,6 +57,7 @@ _RESOURCES = (
     node_defaults,
     domain_limits,
     tls_policies,
+    tasks,
 )
 
 
@@ -64,10 +68,11 @@ def application(
     key_room: KeyRoom,
     subscriptions: Subscriptions,
     follow: Follow,
+    sync_places: Collection[str] = (),
 ) -> FastAPI:
-    """The API on `database`, telling the nodes of changes through `announce`, sending parked payloads again through
+    """The API on `database`, telling the nodes of changes through `announce`, handing payloads to the queues through
     `publish`, making signing keys with `key_room`, and deciding about requests with `subscriptions`, with what follows
-    from that by `follow`."""
+    from that by `follow`; members may be read from files at `sync_places`."""
     app = FastAPI(
         title="Listfleet",
         version="1",
@@ -85,6 +90,7 @@ def application(
     app.state.key_room = key_room
     app.state.subscriptions = subscriptions
     app.state.follow = follow
+    app.state.sync_places = sync_places
     for resource in _RESOURCES:
         app.include_router(resource.router, prefix=BASE)
     problems.install(app)

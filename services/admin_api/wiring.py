@@ -45,7 +45,8 @@ def build(settings: AdminSettings) -> Process:
 
     keys = KeyRoom(settings.secret.encode(), partial(_look_up, Resolver(settings.nameserver, cache_size=0)))
     subscriptions = Subscriptions(settings.links)
-    app = application(database, announce, publish, keys, subscriptions, partial(follow, database, publisher))
+    following = partial(follow, database, publisher)
+    app = application(database, announce, publish, keys, subscriptions, following, settings.sync_places)
     server = HttpServer(app, settings.admin_host, settings.admin_port)
 
     async def nothing() -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any
-from uuid import uuid4
 
 import structlog
 from prometheus_client import Gauge
 
 from services.outbound_sender.backlog import Backlog
+from services.outbound_sender.claiming import claim_batch
+from services.outbound_sender.handing_back import HandBacks
 from services.outbound_sender.held_batch import HeldBatch, Job
-from services.outbound_sender.moments import Moments
 from services.outbound_sender.rendering import Renderer
 from services.outbound_sender.stop_list import StopList
 from shared.broker.connection import BrokerUnavailable
@@ -21,11 +21,8 @@ from shared.broker.publisher import Publisher
 from shared.contracts.commands import SendBatch
 from shared.contracts.topology import Lane
 from shared.core.address import Address
-from shared.core.delivery import Outcome, OutcomeKind
 from shared.core.domain_limit import DomainLimits
-from shared.runtime.clock import seconds_since_boot
-from shared.store import batches, claims
-from shared.store.claims import ClaimedBatch
+from shared.store import batches
 from shared.store.engine import Database, StoreUnavailable
 from shared.store.nodes import Lease
 from shared.store.patience import until_available
@@ -41,8 +38,6 @@ HOLD_SECONDS = 10.0
 HOUSEKEEPING_SECONDS = 1.0
 #: More than any batch has.
 WHOLE = 1_000_000
-#: Stands in a batch that was claimed, until its content is there.
-NOT_LOADED = Outcome(OutcomeKind.DEFERRED, "the message was not loaded")
 #: Housekeeping turns between two comparisons of the rows with what is held.
 RECONCILE_EVERY = 10
 
@@ -93,9 +88,7 @@ class Taker:
         self._on_room = on_room
         self._held: dict[int, HeldBatch] = {}
         self._claiming = asyncio.Lock()
-        #: What is on its way back to the others, by batch and the limit that it turned out to be under.
-        self._going_back: dict[tuple[int, str | None], list[Job]] = {}
-        self._is_handing_back = False
+        self._hand_backs = HandBacks(database, self.ended)
         self._tasks: set[asyncio.Task[None]] = set()
         _in_hand.set_function(lambda: self.open)
 
@@ -166,7 +159,13 @@ class Taker:
             if lease is None or room < 1:
                 await self._pass_on(received, lane.queue)
                 return
-            held = await self._claim(received.payload.batch_id, lease, room, received.acknowledge)
+            held = await claim_batch(
+                self._database,
+                received.payload.batch_id,
+                lease,
+                at_most=room,
+                on_all_started=lambda: self._spawn(received.acknowledge()),
+            )
             if held is None:
                 await received.acknowledge()
                 return
@@ -180,52 +179,13 @@ class Taker:
             if lease is None or self.limited_room < 1 or not self._serves(lane):
                 await self._pass_on(received, lane.limited_queue)
                 return
-            held = await self._claim(received.payload.batch_id, lease, WHOLE, _nothing)
+            batch_id = received.payload.batch_id
+            held = await claim_batch(self._database, batch_id, lease, at_most=WHOLE, on_all_started=_nothing)
             # Whoever holds it is in its row; the broker need not wait for its moments.
             await received.acknowledge()
             if held is not None:
                 await self._hold(held, lease)
         self.look_for_room()
-
-    async def _claim(
-        self, batch_id: int, lease: Lease, room: int, on_all_started: Callable[[], Coroutine[Any, Any, None]]
-    ) -> HeldBatch | None:
-        """The batch with its recipients, and no content yet; `None` when it is not to be had, or is empty."""
-        token = uuid4()
-        asked_at_seconds, claimed_at_seconds = 0.0, 0.0
-
-        async def claim() -> ClaimedBatch | None:
-            nonlocal asked_at_seconds, claimed_at_seconds
-            async with self._database.raw() as connection:
-                asked_at_seconds, claimed_at_seconds = seconds_since_boot(), asyncio.get_running_loop().time()
-                return await claims.claim(
-                    connection,
-                    batch_id,
-                    lease=lease.incarnation,
-                    node_name=lease.name,
-                    token=token,
-                    at_most=room,
-                )
-
-        claimed = await until_available(claim, doing="claim")
-        if claimed is None or not claimed.recipients:
-            return None
-        answered_at_seconds = seconds_since_boot()
-        ids = {recipient.delivery_id for recipient in claimed.recipients}
-        return HeldBatch(
-            claimed,
-            NOT_LOADED,
-            claimed_at_seconds,
-            on_all_started=lambda: self._spawn(on_all_started()),
-            unstarted=set(ids),
-            open=set(ids),
-            reported_unstarted=len(ids),
-            moments=Moments(
-                claimed.limit, len(ids), asked_at_seconds=asked_at_seconds, answered_at_seconds=answered_at_seconds
-            )
-            if claimed.limit
-            else None,
-        )
 
     async def _hold(self, held: HeldBatch, lease: Lease) -> None:
         batch = held.batch
@@ -282,11 +242,7 @@ class Taker:
 
     def hand_back(self, jobs: Sequence[Job], *, domain_limit: str | None = None) -> None:
         """Let others have jobs that are in no slot and not started; with `domain_limit`, under that limit."""
-        for job in jobs:
-            self._going_back.setdefault((job.held.id, domain_limit), []).append(job)
-        if self._going_back and not self._is_handing_back:
-            self._is_handing_back = True
-            self._spawn(self._write_hand_backs())
+        self._hand_backs.add(jobs, domain_limit=domain_limit)
 
     def hand_back_all(self) -> None:
         """Let others have everything that waits."""
@@ -304,33 +260,9 @@ class Taker:
             held.on_all_started()
         self._held.clear()
 
-    async def _write_hand_backs(self) -> None:
-        """One batch after the other: after an outage of the database there may be thousands of jobs."""
-        try:
-            while self._going_back:
-                (_, domain_limit), jobs = self._going_back.popitem()
-                await self._write_hand_back(jobs, domain_limit)
-        finally:
-            self._is_handing_back = False
-
-    async def _write_hand_back(self, jobs: Sequence[Job], domain_limit: str | None) -> None:
-        held = jobs[0].held
-        ids = [job.recipient.delivery_id for job in jobs]
-        unstarted = len(held.unstarted.difference(ids))
-
-        async def write() -> None:
-            async with self._database.raw() as connection:
-                await batches.hand_back(
-                    connection, held.id, held.claim, ids, unstarted=unstarted, domain_limit=domain_limit
-                )
-
-        await until_available(write, doing="hand-back")
-        for job in jobs:
-            self.ended(job)
-            held.leave_unstarted(job.recipient.delivery_id)
-
     async def settle(self) -> None:
-        """Return when every hand-back is committed."""
+        """Return when every hand-back is committed, and the broker knows what is done."""
+        await self._hand_backs.settle()
         while self._tasks:
             await asyncio.wait(self._tasks)
 
@@ -381,5 +313,5 @@ class Taker:
         task.add_done_callback(self._tasks.discard)
 
 
-async def _nothing() -> None:
+def _nothing() -> None:
     """The broker's message is gone already."""

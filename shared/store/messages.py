@@ -34,6 +34,8 @@ class Message(SQLModel, table=True):
             postgresql_using="hash",
             postgresql_where=text("message_id <> ''"),
         ),
+        # What a purge walks along.
+        Index("ix_messages_received_at", "received_at", "id", postgresql_where=text("content_purged_at IS NULL")),
     )
 
     id: UUID = Field(primary_key=True)
@@ -50,6 +52,8 @@ class Message(SQLModel, table=True):
     received_at: datetime = moment_field(set_now=True)
     #: When `MailReceived` is to be published (again); `None` once the message is handled.
     publish_due_at: datetime | None = moment_field(nullable=True)
+    #: When its content was deleted, which is empty since.
+    content_purged_at: datetime | None = moment_field(nullable=True)
 
 
 class MessageTarget(SQLModel, table=True):
@@ -118,43 +122,47 @@ class NewMessage:
 
 
 async def store(connection: RawConnection, message: NewMessage, *, sweep_after_seconds: float = 5.0) -> None:
-    """Store the message and its targets in one transaction. The sweep publishes it when nobody did by then."""
+    """Store the message and its targets, all or nothing. The sweep publishes it when nobody did by then."""
+    held = [target for target in message.targets if target.state is TargetState.HELD]
+    if not held:
+        # One statement is one round trip and its own transaction; every message that comes in pays for this.
+        await _insert(connection, message, sweep_after_seconds)
+        return
     async with connection.transaction():
-        await connection.execute(
-            """
+        await _insert(connection, message, sweep_after_seconds)
+        await _hold(connection, message.id, held)
+
+
+async def _insert(connection: RawConnection, message: NewMessage, sweep_after_seconds: float) -> None:
+    await connection.execute(
+        """
+        WITH message AS (
             INSERT INTO messages (id, content, size_bytes, envelope_sender, message_id, subject, fingerprint, peer,
                                   came_through_a_list, publish_due_at)
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, now() + make_interval(secs => $10)) ON CONFLICT DO NOTHING
-            """,
-            message.id,
-            message.content,
-            len(message.content),
-            message.envelope_sender,
-            message.message_id,
-            message.subject,
-            message.fingerprint,
-            message.peer,
-            message.came_through_a_list,
-            sweep_after_seconds,
         )
-        await connection.execute(
-            """
-            INSERT INTO message_targets (message_id, address, kind, list_id, state, because, author_key)
-            SELECT $1, t.* FROM unnest($2::text[], $3::target_kind[], $4::bigint[], $5::target_state[], $6::text[],
-                                       $7::text[]) t
-            ON CONFLICT DO NOTHING
-            """,
-            message.id,
-            [target.address for target in message.targets],
-            [target.kind.value for target in message.targets],
-            [target.list_id for target in message.targets],
-            [target.state.value for target in message.targets],
-            [target.because for target in message.targets],
-            [target.author_key for target in message.targets],
-        )
-        held = [target for target in message.targets if target.state is TargetState.HELD]
-        if held:
-            await _hold(connection, message.id, held)
+        INSERT INTO message_targets (message_id, address, kind, list_id, state, because, author_key)
+        SELECT $1, t.*
+        FROM unnest($11::text[], $12::target_kind[], $13::bigint[], $14::target_state[], $15::text[], $16::text[]) t
+        ON CONFLICT DO NOTHING
+        """,
+        message.id,
+        message.content,
+        len(message.content),
+        message.envelope_sender,
+        message.message_id,
+        message.subject,
+        message.fingerprint,
+        message.peer,
+        message.came_through_a_list,
+        sweep_after_seconds,
+        [target.address for target in message.targets],
+        [target.kind.value for target in message.targets],
+        [target.list_id for target in message.targets],
+        [target.state.value for target in message.targets],
+        [target.because for target in message.targets],
+        [target.author_key for target in message.targets],
+    )
 
 
 async def _hold(connection: RawConnection, message_id: UUID, held: Sequence[NewTarget]) -> None:

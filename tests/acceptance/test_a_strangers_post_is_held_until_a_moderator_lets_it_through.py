@@ -13,7 +13,7 @@ from functools import partial
 import httpx
 import pytest
 
-from deploy.local.dns_server import dns_server_in_a_thread
+from deploy.local.dns_server import Records, dns_server_in_a_thread
 from deploy.local.live_cluster import LiveCluster, wait_until
 from deploy.local.ports import LOOPBACK
 from deploy.local.sink import Copy
@@ -25,7 +25,7 @@ VICTIM = "vic@victims.test"
 #: One whose domain's server does not answer.
 SILENT = "sam@silent.test"
 STRANGER = "eve@strangers.test"
-RECORDS = {
+RECORDS: Records = {
     ("members.test", "TXT"): ['"v=spf1 ip4:127.0.0.1 -all"'],
     ("victims.test", "TXT"): ['"v=spf1 -all"'],
     ("strangers.test", "TXT"): ['"v=spf1 ip4:127.0.0.0/8 -all"'],
@@ -50,7 +50,8 @@ def held(cluster: LiveCluster) -> Iterator[LiveCluster]:
 
 
 def post(cluster: LiveCluster, to: str, author: str, subject: str) -> str:
-    content = f"From: {author}\r\nTo: {to}\r\nSubject: {subject}\r\nMessage-ID: <{subject}@tests>\r\n\r\nHello, {subject}.\r\n"
+    fields = (f"From: {author}", f"To: {to}", f"Subject: {subject}", f"Message-ID: <{subject}@tests>")
+    content = "\r\n".join([*fields, "", f"Hello, {subject}.", ""])
     return cluster.post_bytes(to, content.encode(), sender=author)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -61,7 +61,9 @@ class AdminClient(httpx.AsyncClient):
 
 
 @asynccontextmanager
-async def admin_client(database_url: str, key_room: KeyRoom = KEY_ROOM) -> AsyncIterator[AdminClient]:
+async def admin_client(
+    database_url: str, key_room: KeyRoom = KEY_ROOM, sync_places: Collection[str] = ()
+) -> AsyncIterator[AdminClient]:
     """A client of an API on this database."""
     database = Database(database_url, name="test admin")
     announced: list[Payload] = []
@@ -75,7 +77,8 @@ async def admin_client(database_url: str, key_room: KeyRoom = KEY_ROOM) -> Async
         published.append((queue, payload))
         return True
 
-    app = application(database, announce, publish, key_room, SUBSCRIPTIONS, partial(follow, database, KeptPublisher()))
+    following = partial(follow, database, KeptPublisher())
+    app = application(database, announce, publish, key_room, SUBSCRIPTIONS, following, sync_places)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     headers = {"Authorization": f"Bearer {TOKEN}"}
     try:

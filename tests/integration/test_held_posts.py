@@ -3,22 +3,26 @@ from __future__ import annotations
 import email
 import email.policy
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
 
+from services.scheduler.kinds.held_posts import HeldPosts
 from services.scheduler.tasks.commands import ObeyCommands
 from services.scheduler.tasks.post import HandlePost
 from services.tracking_api.desk import Desk
 from services.tracking_api.routes import application
 from shared.contracts.events import MailReceived
+from shared.contracts.task_kinds.held_posts import HeldPostsParameters
 from shared.core.links import Links
 from shared.core.mailing import TargetKind, TargetState
 from shared.core.membership import MemberRole
 from shared.core.tokens import Tokens
+from shared.runtime.consequences import Consequences
 from shared.runtime.moderation import Telling
 from shared.runtime.subscriptions import Subscriptions
 from shared.store import held_posts, members, messages
@@ -109,14 +113,14 @@ async def house(connection: RawConnection, database_url: str) -> AsyncIterator[H
     subscriptions = Subscriptions(links)
     handle = HandlePost(
         database,
-        publisher,  # type: ignore[arg-type]
+        publisher,
         ObeyCommands(subscriptions, links.tokens),
         Telling(links, "operator@company.test"),
         operator_address=None,
         publish_within_seconds=5,
         give_up_after_seconds=1000,
     )
-    desk = Desk(database, publisher, subscriptions, links.tokens)  # type: ignore[arg-type]
+    desk = Desk(database, publisher, subscriptions, links.tokens)
     list_id = await stored.new_list(connection, 2)
     rows = [
         stored.new_member(8, email="mo@example.org", email_key="mo@example.org", role=MemberRole.MODERATOR),
@@ -275,3 +279,42 @@ async def test_reminders_come_after_a_time_and_old_posts_are_found(house: House)
     assert held.id == held_id
     assert await held_posts.to_remind(house.connection, after_hours=24, limit=10) == []
     assert await held_posts.too_old(house.connection, after_hours=24, limit=10) == [held_id]
+
+
+async def test_a_task_reminds_of_what_waits_and_ends_what_waited_too_long(
+    house: House, connection: RawConnection
+) -> None:
+    old, waiting, young = [await house.hold() for _ in range(3)]
+    for held_id, hours in ((old, 400), (waiting, 30)):
+        await connection.execute(
+            "UPDATE held_posts SET held_at = now() - make_interval(hours => $2) WHERE id = $1", held_id, hours
+        )
+    followed: list[Consequences] = []
+
+    async def follow(what: Consequences) -> None:
+        followed.append(what)
+
+    before = len(await house.mails())
+    run = HeldPosts(house.handle.telling, follow)
+    for expected in ({"expired": 1, "reminded": 1}, {"expired": 0, "reminded": 0}):
+        done = await run(StepsOn(connection), HeldPostsParameters())  # type: ignore[arg-type]
+        assert asdict(done) == expected
+    assert await house.state(old) == "expired"
+    assert await house.state(young) == await house.state(waiting) == "held"
+    reminders = [text for _, _, text in (await house.mails())[before:]]
+    assert len(reminders) == 2
+    assert all(f"Held post {waiting} " in text for text in reminders)
+    assert sum(len(what.batches) for what in followed) == 2
+
+
+class StepsOn:
+    """A run whose steps are transactions on one connection."""
+
+    def __init__(self, connection: RawConnection) -> None:
+        self.cursor: dict[str, Any] = {}
+        self._connection = connection
+
+    @asynccontextmanager
+    async def step(self) -> AsyncIterator[RawConnection]:
+        async with self._connection.transaction():
+            yield self._connection

@@ -285,7 +285,7 @@ async def test_a_thousand_jobs_go_back_batch_by_batch(connection: RawConnection,
     jobs = await node.jobs()
     for job in jobs:
         node.taker.hand_back([job])
-    assert len(node.taker._tasks) == 1
+    assert [task.get_name() for task in asyncio.all_tasks()].count("hand-backs") == 1
     await node.taker.settle()
     assert await claimed_rows(connection) == 0
     assert await connection.fetchval("SELECT count(*) FROM outstanding WHERE batch_id IS NULL") == 1000

@@ -15,7 +15,7 @@ async def result(records: dict[tuple[str, str], list[str]], client: str = "192.0
     return await check_host(resolver, question, "example.org")  # type: ignore[arg-type]
 
 
-async def of(record: str, *, client: str = "192.0.2.1", **others: list[str]) -> SpfResult:
+async def of(record: str, client: str = "192.0.2.1", /, **others: list[str]) -> SpfResult:
     """Of one record; others as `name_TYPE`, with `__` for a dot."""
     records = {("example.org", "TXT"): [record]}
     for name, texts in others.items():
@@ -68,7 +68,7 @@ async def test_the_hosts_of_a_and_mx_may_send() -> None:
     assert await of("v=spf1 a:web.test/29 -all", web__test_A=["192.0.2.9"]) is SpfResult.FAIL
     host = {"mx__test_A": ["192.0.2.1"], "example__org_MX": ["10 mx.test"]}
     assert await of("v=spf1 mx -all", **host) is SpfResult.PASS
-    assert await of("v=spf1 a//64 -all", client="2001:db8::1", example__org_AAAA=["2001:db8::2"]) is SpfResult.PASS
+    assert await of("v=spf1 a//64 -all", "2001:db8::1", example__org_AAAA=["2001:db8::2"]) is SpfResult.PASS
 
 
 async def test_an_included_record_matches_when_it_passes() -> None:
