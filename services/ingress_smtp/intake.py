@@ -176,4 +176,6 @@ async def _examine(submission: Submission) -> Examined | Refuse:
 
 
 def _refusal(refuse: Refuse) -> Reply:
-    return Reply(550, f"{refuse.enhanced_status} {refuse.because[:1].upper()}{refuse.because[1:]}")
+    # RFC 5321 §4.5.3.1.10 has a code of its own for what is too large.
+    code = 552 if refuse.enhanced_status == "5.3.4" else 550
+    return Reply(code, f"{refuse.enhanced_status} {refuse.because[:1].upper()}{refuse.because[1:]}")

@@ -50,7 +50,8 @@ class Telling:
             return told
         # Of all lists together: the cause names the day.
         cause = f"held-author:{author.counting_key}:{held.held_at.date()}"
-        return told + await _tell(connection, Notice(NoticeKind.POST_HELD, cause, held.list_id, author, _values(held)))
+        notice = Notice(NoticeKind.POST_HELD, cause, held.list_id, author, _values(held), is_answer=True)
+        return told + await _tell(connection, notice)
 
     async def remind_of(self, connection: RawConnection, held: Held) -> Consequences:
         """Tell the moderators again."""
