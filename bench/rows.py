@@ -10,6 +10,7 @@ from uuid import UUID
 from bench.list_kinds import SIGNED_DOMAIN, ListKind
 from shared.core.dkim import DkimAlgorithm
 from shared.core.membership import DeliveryMode, MemberRole, MemberStatus, PostingPolicy
+from shared.core.node import NodeKind
 from shared.mail.dkim_keys import make_key, record_text, to_der
 from shared.store import dkim_keys, lists, members, node_settings
 from shared.store.engine import Database, fetch_one
@@ -32,10 +33,11 @@ async def make_database(url: str, name: str) -> None:
 
 
 async def limit_connections(url: str, connections: int) -> None:
-    """For every node, as `/api/v1/node-defaults` would."""
+    """For every outbound node, as `/api/v1/node-defaults` would."""
     database = Database(url, name="bench")
     async with database.transaction() as session:
-        await node_settings.configure(session, node_settings.DEFAULTS, {"max_connections": connections})
+        limits = {"max_connections": connections}
+        await node_settings.configure(session, NodeKind.OUTBOUND, node_settings.DEFAULTS, limits)
     await database.close()
 
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any, AnyStr, cast
 
 import structlog
+from aiosmtpd.proxy_protocol import AF, PROTO, V2_CMD, ProxyData
 from aiosmtpd.smtp import SMTP, Session, TLSSetupException
 
-from services.ingress_smtp.limits import IDLE_SECONDS, MAX_COMMAND_OCTETS, MAX_ERRORS
+from services.ingress_smtp.limits import CROWDED_IDLE_SECONDS, IDLE_SECONDS, MAX_COMMAND_OCTETS, MAX_ERRORS
 from shared.core.smtp_reply import Reply
 
 STOPPING = Reply(421, "4.3.2 The server is stopping, please try again later")
@@ -43,13 +44,31 @@ class ConnectionTerms:
 
 
 class _ProxyHook:
-    """Takes over the client's address from a trusted proxy's line."""
+    """Takes over the client's address from a trusted proxy's header, and lets the client in."""
 
-    async def handle_PROXY(self, _server: SMTP, session: Any, _envelope: object, proxy: Any) -> bool:  # noqa: N802
-        # A proxy's own health check names no client.
-        if proxy.src_addr is not None:
-            session.peer = (str(proxy.src_addr), proxy.src_port)
-        return True
+    def __init__(self, admit: Callable[[str | None], Reply | None]) -> None:
+        self._admit = admit
+
+    async def handle_PROXY(self, server: SMTP, session: Any, _envelope: object, proxy: ProxyData) -> bool:  # noqa: N802
+        client = client_of(proxy)
+        if client is not None:
+            session.peer = client
+        refusal = self._admit(None if client is None else client[0])
+        if refusal is not None:
+            await server.push(str(refusal))
+        return refusal is None
+
+
+def client_of(proxy: ProxyData) -> tuple[str, int] | None:
+    """The client's address and port by a header that was understood.
+
+    `None` where the connection's own address counts: a proxy's own health check (version 2, LOCAL, whatever addresses
+    follow), UNKNOWN (version 1), and whatever is not TCP over IPv4 or IPv6.
+    """
+    is_tcp = proxy.protocol == PROTO.STREAM and proxy.family in (AF.INET, AF.INET6)
+    if not is_tcp or proxy.command == V2_CMD.LOCAL or proxy.src_port is None:
+        return None
+    return str(proxy.src_addr), proxy.src_port
 
 
 class _Commands(dict[str, Any]):
@@ -64,14 +83,25 @@ class _Commands(dict[str, Any]):
 
 
 class SmtpConnection(SMTP):
-    """The connection; `on_end` is called with it when it is gone."""
+    """The connection; `on_end` is called with it when it is gone.
+
+    With `admit` it begins with a proxy's header, and `admit` answers what the client is told that is not let in; it is
+    given the client's address, or `None` when the proxy speaks for itself.
+    """
 
     # The limit of the reader's buffer too: content is read in pieces of this size.
     line_length_limit = 64 * 1024
 
-    def __init__(self, terms: ConnectionTerms, loop: asyncio.AbstractEventLoop, on_end: Callable[[Any], None]) -> None:
+    def __init__(
+        self,
+        terms: ConnectionTerms,
+        loop: asyncio.AbstractEventLoop,
+        on_end: Callable[[Any], None],
+        admit: Callable[[str | None], Reply | None] | None,
+    ) -> None:
         super().__init__(
-            _ProxyHook(),
+            None if admit is None else _ProxyHook(admit),
+            proxy_protocol_timeout=None if admit is None else _PROXY_LINE_SECONDS,
             enable_SMTPUTF8=True,
             hostname=terms.hostname,
             ident="ESMTP Listfleet",
@@ -85,14 +115,23 @@ class SmtpConnection(SMTP):
         # Nobody logs in here.
         del self._smtp_methods["AUTH"]
         self._smtp_methods = _Commands(self._smtp_methods, self._refuse_unknown)
-        self._is_trusted_proxy = terms.is_trusted_proxy
         self._on_end = on_end
         self._error_count = 0
+        self._heard_at_seconds = loop.time()
 
     @property
     def client_address(self) -> str:
         """The client's network address, without port; a trusted proxy's word counts."""
-        return _host(self.session.peer) if self.session is not None else ""
+        return host_of(self.session.peer) if self.session is not None else ""
+
+    @property
+    def is_idle_in_a_crowd(self) -> bool:
+        """Whether nothing was heard of the client for so long that others are to have its place."""
+        return self.loop.time() - self._heard_at_seconds > CROWDED_IDLE_SECONDS
+
+    def end_idle(self) -> None:
+        """End the connection, since nothing was heard for too long."""
+        self.say_goodbye(_IDLE)
 
     def abort(self) -> None:
         """End the connection at once."""
@@ -111,14 +150,16 @@ class SmtpConnection(SMTP):
             self._handler_coroutine.cancel()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        peer = transport.get_extra_info("peername")
-        if self._original_transport is None and self._is_trusted_proxy(_host(peer)):
-            self._proxy_timeout = _PROXY_LINE_SECONDS
         known_peer = self.session.peer if self.session is not None else None
         super().connection_made(transport)
         if known_peer is not None and self.session is not None:
             # STARTTLS begins a new session with the same client, whom only the proxy's line names.
             self.session.peer = known_peer
+
+    def eof_received(self) -> bool:
+        """The client says nothing more, so nothing more is done for it: what was answered is sent, then it ends."""
+        super().eof_received()
+        return False
 
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(error)
@@ -127,15 +168,19 @@ class SmtpConnection(SMTP):
     async def _handle_client(self) -> None:
         try:
             await super()._handle_client()
-        except ConnectionError:
-            pass  # The client left; `connection_lost` has done what is to be done.
+        except (ConnectionError, asyncio.IncompleteReadError):
+            # The client left; `connection_lost` does what is to be done.
+            self.abort()
         except Exception:
-            # A PROXY line that is none, for example: the library lets its parser's errors out.
             log.exception("session ended by an error", client=self.client_address)
             self.abort()
 
+    def _reset_timeout(self, duration: float | None = None) -> None:
+        super()._reset_timeout(duration)
+        self._heard_at_seconds = self.loop.time()
+
     def _timeout_cb(self) -> None:
-        self.say_goodbye(_IDLE)
+        self.end_idle()
 
     async def push(self, status: AnyStr) -> None:
         """Send one reply; the reply after too many refusals is the last."""
@@ -160,5 +205,6 @@ class SmtpConnection(SMTP):
         return self.session
 
 
-def _host(peer: object) -> str:
+def host_of(peer: object) -> str:
+    """The network address in a socket's peer; empty when it has none, as when the client is gone already."""
     return str(peer[0]) if isinstance(peer, tuple) and peer else ""

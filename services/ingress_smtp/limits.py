@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: Sessions at a time, below the 1,024 open files that many systems allow; whoever comes then is told to come back.
-MAX_SESSIONS = 800
 #: RFC 5321 §4.5.3.2.7: at least five minutes.
 IDLE_SECONDS = 300.0
+#: While sessions are soon too many, for those between two commands.
+CROWDED_IDLE_SECONDS = 10.0
 #: Refused or unknown commands in one session.
 MAX_ERRORS = 20
 #: The octets of a command line; RFC 5321 §4.5.3.1.4 asks for 512, and parameters add to it.

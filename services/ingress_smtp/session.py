@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from services.ingress_smtp.admission import Admission, Place
 from services.ingress_smtp.commands import Sender, read_mail, read_rcpt
 from services.ingress_smtp.connection import STOPPING, ConnectionTerms, SmtpConnection
 from services.ingress_smtp.content import ENDLESS, NO_ROOM, EndlessContent, read_content
@@ -19,6 +20,7 @@ from shared.mail.words import clean
 from shared.store.engine import StoreUnavailable
 
 TOO_MANY_RECIPIENTS = Reply(452, "4.5.3 Too many recipients for one message, please send the others with the next")
+TOO_MANY_MESSAGES = Reply(451, "4.3.2 Too many messages, please try again later")
 _BAD_SEQUENCE = Reply(503, "5.5.1 This command does not fit here")
 
 #: How long looking up a recipient may take.
@@ -40,6 +42,7 @@ class SessionTerms:
     intake: TakesMessages
     directory: Directory
     budget: DataBudget
+    admission: Admission
     secret: bytes
     max_message_bytes: int
     max_recipients: int
@@ -54,13 +57,18 @@ class _Transaction:
 
 
 class SmtpSession(SmtpConnection):
-    """The commands that carry mail."""
+    """The commands that carry mail. Without a place, it is a proxy's, and gets one when the client is known."""
 
     def __init__(
-        self, terms: SessionTerms, loop: asyncio.AbstractEventLoop, on_end: Callable[[SmtpSession], None]
+        self,
+        terms: SessionTerms,
+        loop: asyncio.AbstractEventLoop,
+        on_end: Callable[[SmtpSession], None],
+        place: Place | None,
     ) -> None:
-        super().__init__(terms.connection, loop, on_end)
+        super().__init__(terms.connection, loop, on_end, self._admit if place is None else None)
         self._terms = terms
+        self._place = place
         self._transaction: _Transaction | None = None
         self._is_stopping = False
         self._is_in_data = False
@@ -70,6 +78,17 @@ class SmtpSession(SmtpConnection):
         self._is_stopping = True
         if not self._is_in_data:
             self.say_goodbye(STOPPING)
+
+    def stop_if_idle(self) -> None:
+        """Say goodbye to a client that was not heard of for a while; one that sends content has its time."""
+        if not self._is_in_data and self.is_idle_in_a_crowd:
+            self.end_idle()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        super().connection_lost(error)
+        place, self._place = self._place, None
+        if place is not None:
+            self._terms.admission.leave(place)
 
     # Commands
 
@@ -131,6 +150,10 @@ class SmtpSession(SmtpConnection):
             self._forget_transaction()
             await self._answer(NO_ROOM)
             return
+        if not await self._terms.admission.turn():
+            self._forget_transaction()
+            await self._answer(TOO_MANY_MESSAGES)
+            return
         self._is_in_data = True
         await self._answer(await self._take_message(transaction))
         self._is_in_data = False
@@ -144,6 +167,13 @@ class SmtpSession(SmtpConnection):
         await self.push("502 5.5.1 EXPN is not offered")
 
     # Steps
+
+    def _admit(self, address: str | None) -> Reply | None:
+        answer = self._terms.admission.admit(address)
+        if isinstance(answer, Reply):
+            return answer
+        self._place = answer
+        return None
 
     def _forget_transaction(self) -> None:
         self._transaction = None
@@ -172,6 +202,7 @@ class SmtpSession(SmtpConnection):
         if self._timeout_handle is not None:
             self._timeout_handle.cancel()
         reply = await self._terms.intake.take(submission)
+        self._terms.admission.accepted_count += reply.code == 250
         self._reset_timeout()
         return reply
 

@@ -9,10 +9,10 @@ from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
-from shared.runtime.settings import ResolverSettings, SecretSettings, ServiceSettings, host_name
+from shared.runtime.settings import NodeSettings, ResolverSettings, SecretSettings, host_name
 
 
-class IngressSettings(ServiceSettings, SecretSettings, ResolverSettings):
+class IngressSettings(NodeSettings, SecretSettings, ResolverSettings):
     """What an ingress node needs."""
 
     #: Where SMTP is served.
@@ -27,7 +27,7 @@ class IngressSettings(ServiceSettings, SecretSettings, ResolverSettings):
     #: Paths of PEM files, both or neither; with them STARTTLS is offered.
     tls_certificate: Path | None = None
     tls_key: Path | None = None
-    #: Networks, separated by commas, whose connections begin with a line of the PROXY protocol, version 1 or 2.
+    #: Networks, separated by commas, whose connections begin with a header of the PROXY protocol, version 1 or 2.
     proxy_protocol_from: str = ""
 
     #: Networks, separated by commas, of peers who may send in anybody's name: hosts of one's own that know their users.
@@ -59,7 +59,7 @@ class IngressSettings(ServiceSettings, SecretSettings, ResolverSettings):
         return context
 
     def is_trusted_proxy(self, address: str) -> bool:
-        """Whether a connection from `address` begins with a PROXY line."""
+        """Whether a connection from `address` begins with a PROXY header."""
         return _is_in(self.proxy_protocol_from, address)
 
     def is_trusted_peer(self, address: str) -> bool:

@@ -7,7 +7,7 @@ message.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
@@ -76,14 +76,15 @@ class NodeLimits:
         return None if self.max_megabits_per_second is None else self.max_megabits_per_second * 125_000
 
 
-#: The names of all settings.
+#: The names of all settings of outbound nodes.
 SETTINGS = tuple(field.name for field in fields(NodeLimits))
 
 
-#: Of the settings that are numbers: at least, at most, and whether a whole number.
+#: Of the settings that are numbers, of any kind of node: at least, at most, and whether a whole number.
 _RANGES = {
     "max_connections": (1, MAX_CONNECTIONS, True),
     "max_connections_per_host": (1, MAX_CONNECTIONS, True),
+    "max_connections_per_peer": (1, MAX_CONNECTIONS, True),
     "max_messages_per_second": (MIN_MESSAGES_PER_SECOND, MAX_MESSAGES_PER_SECOND, False),
     "max_messages_per_hour": (1, MAX_MESSAGES_PER_HOUR, True),
     "max_megabits_per_second": (MIN_MEGABITS_PER_SECOND, MAX_MEGABITS_PER_SECOND, False),
@@ -92,8 +93,8 @@ _RANGES = {
 
 
 def refusal_of(name: str, value: object) -> str | None:
-    """One sentence that says why the setting `name` cannot have this value; `None` when it can."""
-    if name == "sending_enabled":
+    """One sentence that says why the setting `name`, of any kind of node, cannot have this value; `None` if it can."""
+    if name in ("sending_enabled", "accepting_enabled"):
         return None if isinstance(value, bool) else "This is true or false."
     if name == "lanes":
         return _refusal_of_lanes(value)
@@ -105,20 +106,24 @@ def refusal_of(name: str, value: object) -> str | None:
 
 
 def limits_from(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> NodeLimits:
-    """The limits of a node by the defaults' settings and its own.
-
-    A setting that this version does not know, or whose value it refuses, counts as absent: a node never stops for
-    what a newer process wrote.
-    """
-    known = {
-        name: value
-        for settings in (defaults, own)
-        for name, value in settings.items()
-        if refusal_of(name, value) is None
-    }
+    """The limits of an outbound node by the defaults' settings and its own; what is not understood counts as absent."""
+    known = settings_in_force(SETTINGS, defaults, own)
     if known.get("lanes") is not None:
         known["lanes"] = tuple(lane for lane in LANES if lane in known["lanes"])
     return NodeLimits(**known)
+
+
+def settings_in_force(names: Sequence[str], defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the settings `names` that were set, a node's own over the defaults.
+
+    One whose value this version refuses counts as absent: a node never stops for what a newer process wrote.
+    """
+    return {
+        name: value
+        for settings in (defaults, own)
+        for name, value in settings.items()
+        if name in names and refusal_of(name, value) is None
+    }
 
 
 def _refusal_of_lanes(value: object) -> str | None:
@@ -137,7 +142,7 @@ def _refusal_of_number(value: object, at_least: float, at_most: float, whole: bo
     if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not math.isfinite(value):
         return f"This is a{' whole' if whole else ''} number, or null for unlimited."
     if value == 0:
-        return "0 is no limit: to stop a node's sending, set sending_enabled to false."
+        return "0 is no limit: to stop a node, set sending_enabled (outbound) or accepting_enabled (ingress) to false."
     if not at_least <= value <= at_most:
         return f"This is from {at_least:,} to {at_most:,}."
     return None

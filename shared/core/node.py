@@ -10,6 +10,7 @@ class NodeKind(StrEnum):
 
     OUTBOUND = "outbound"
     SCHEDULER = "scheduler"
+    INGRESS = "ingress"
 
 
 class NodeState(StrEnum):

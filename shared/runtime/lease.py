@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from uuid import UUID
 
 import structlog
 
@@ -34,8 +35,13 @@ class LeaseKeeper:
         vitals: Callable[[], Vitals],
         on_configuration: Callable[[Configuration], None],
         on_lost: Callable[[], None],
+        works_without_lease: bool = False,
     ) -> None:
-        """`database` is used by nobody else. `on_lost` is called when the node's work was taken over."""
+        """`database` is used by nobody else. `on_lost` is called when the node's work was taken over.
+
+        `works_without_lease`: the node works, and obeys the settings of its name, also while a predecessor that was
+        killed has the lease.
+        """
         self._database = database
         self._kind = kind
         self._wanted_name = name
@@ -45,6 +51,7 @@ class LeaseKeeper:
         self._vitals = vitals
         self._on_configuration = on_configuration
         self._on_lost = on_lost
+        self._works_without_lease = works_without_lease
         self._lease: Lease | None = None
         self._name = name or kind.value
         self._renewed_at_seconds = float("-inf")
@@ -91,13 +98,11 @@ class LeaseKeeper:
 
     async def _wait_for_predecessor(self, name: str) -> None:
         """Return once the name is free: a predecessor that was killed gives no sign for a whole lease."""
-        async with self._database.raw() as connection:
-            first = await nodes.renewals_of(connection, name)
+        first = await self._renewals_of_predecessor(name)
         deadline = seconds_since_boot() + self._lease_seconds
         while seconds_since_boot() < deadline:
-            await asyncio.sleep(self._renew_every_seconds)
-            async with self._database.raw() as connection:
-                now = await nodes.renewals_of(connection, name)
+            await self._turn()
+            now = await self._renewals_of_predecessor(name)
             if now is None:
                 return
             if now != first:
@@ -106,15 +111,25 @@ class LeaseKeeper:
             async with self._database.raw() as connection:
                 await nodes.leave(connection, first[0], LeftBecause.LOST, seen_renewals=first[1])
 
+    async def _renewals_of_predecessor(self, name: str) -> tuple[UUID, int] | None:
+        async with self._database.raw() as connection:
+            if self._works_without_lease:
+                self._on_configuration(await nodes.configuration_for(connection, self._kind, name))
+            return await nodes.renewals_of(connection, name)
+
+    async def _turn(self) -> None:
+        """Return when it is time to renew."""
+        try:
+            async with asyncio.timeout(self._renew_every_seconds):
+                await self._renew_now.wait()
+        except TimeoutError:
+            pass
+        self._renew_now.clear()
+
     async def run(self) -> None:
         """Renew until cancelled; after a takeover, go on under a new lease."""
         while True:
-            try:
-                async with asyncio.timeout(self._renew_every_seconds):
-                    await self._renew_now.wait()
-            except TimeoutError:
-                pass
-            self._renew_now.clear()
+            await self._turn()
             try:
                 await self._renew()
             except (StoreUnavailable, TimeoutError) as error:

@@ -13,6 +13,7 @@ from sqlalchemy import BigInteger, Column, Float, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlmodel import Field, SQLModel, col, select
 
+from shared.core.ingress_limits import Busy
 from shared.core.limits import HeldBack
 from shared.core.node import LeftBecause, NodeKind, NodeState
 from shared.core.tls_policy import TlsPolicy
@@ -34,11 +35,13 @@ class Node(SQLModel, table=True):
     incarnation: UUID = Field(unique=True)
     #: Counts the signs of life, so that a dead lease is known without comparing clocks.
     renewals: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default="0"))
-    #: What the node can start, and what it sends, in recipients per second.
+    #: What the node can start, and what it sends, in recipients per second; of an ingress node, the messages per second
+    #: that it accepts.
     capacity_per_second: float = Field(default=0, sa_column=Column(Float, nullable=False, server_default="0"))
     rate_per_second: float = Field(default=0, sa_column=Column(Float, nullable=False, server_default="0"))
     #: Content it sends.
     megabits_per_second: float = Field(default=0, sa_column=Column(Float, nullable=False, server_default="0"))
+    #: To other hosts; of an ingress node, its sessions.
     open_connections: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     unstarted: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     #: The lanes it takes recipients of; `None` is all.
@@ -47,6 +50,8 @@ class Node(SQLModel, table=True):
     held_back: list[dict[str, Any]] = Field(
         default_factory=list, sa_column=Column(JSONB, nullable=False, server_default=text("'[]'"))
     )
+    #: The fields of `Busy`, of an ingress node that takes no more.
+    busy: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB(none_as_null=True)))
     started_at: datetime = moment_field(set_now=True)
     renewed_at: datetime = moment_field(set_now=True)
     left_at: datetime | None = moment_field(nullable=True)
@@ -74,6 +79,18 @@ class Vitals:
     megabits_per_second: float = 0.0
     lanes: Sequence[str] | None = None
     held_back: Sequence[HeldBack] = ()
+    busy: Busy | None = None
+
+
+#: Of the node of a row of `nodes`: what `Configuration` is made of.
+_CONFIGURATION = """
+    (SELECT settings::text FROM node_settings s WHERE s.node_name = '*' AND s.kind = nodes.kind) AS defaults,
+    (SELECT settings::text FROM node_settings s WHERE s.node_name = nodes.name AND s.kind = nodes.kind) AS own,
+    coalesce((SELECT is_draining FROM node_settings s WHERE s.node_name = nodes.name AND s.kind = nodes.kind), false)
+        AS draining,
+    (SELECT jsonb_object_agg(domain, policy)::text FROM tls_policies) AS tls_policies,
+    (SELECT coalesce(array_agg(pattern), '{}') FROM domain_limits) AS domain_limits
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +121,7 @@ async def register(connection: RawConnection, kind: NodeKind, name: str | None) 
             ON CONFLICT (name) DO UPDATE
                SET kind = excluded.kind, state = 'live', incarnation = excluded.incarnation, renewals = 0,
                    capacity_per_second = 0, rate_per_second = 0, open_connections = 0, unstarted = 0,
-                   megabits_per_second = 0, lanes = NULL, held_back = '[]',
+                   megabits_per_second = 0, lanes = NULL, held_back = '[]', busy = NULL,
                    started_at = now(), renewed_at = now(), left_at = NULL, left_because = NULL
              WHERE nodes.state = 'left'
             """,
@@ -124,16 +141,13 @@ async def renewals_of(connection: RawConnection, name: str) -> tuple[UUID, int] 
 async def renew(connection: RawConnection, lease: Lease, vitals: Vitals) -> Configuration | None:
     """A sign of life; what the node is to obey from now on, `None` when its work was taken over."""
     row = await connection.fetchrow(
-        """
+        f"""
         UPDATE nodes
         SET renewals = renewals + 1, renewed_at = now(), capacity_per_second = $2, rate_per_second = $3,
-            open_connections = $4, unstarted = $5, megabits_per_second = $6, lanes = $7, held_back = $8
+            open_connections = $4, unstarted = $5, megabits_per_second = $6, lanes = $7, held_back = $8,
+            busy = $9
         WHERE incarnation = $1 AND state = 'live'
-        RETURNING (SELECT settings::text FROM node_settings WHERE node_name = '*') AS defaults,
-                  (SELECT settings::text FROM node_settings s WHERE s.node_name = nodes.name) AS own,
-                  coalesce((SELECT is_draining FROM node_settings s WHERE s.node_name = nodes.name), false) AS draining,
-                  (SELECT jsonb_object_agg(domain, policy)::text FROM tls_policies) AS tls_policies,
-                  (SELECT coalesce(array_agg(pattern), '{}') FROM domain_limits) AS domain_limits
+        RETURNING {_CONFIGURATION}
         """,
         lease.incarnation,
         vitals.capacity_per_second,
@@ -143,9 +157,23 @@ async def renew(connection: RawConnection, lease: Lease, vitals: Vitals) -> Conf
         vitals.megabits_per_second,
         vitals.lanes,
         json.dumps([_as_json(held_back) for held_back in vitals.held_back]),
+        vitals.busy and json.dumps({"because": vitals.busy.because, "since_at": vitals.busy.since_at.isoformat()}),
     )
-    if row is None:
-        return None
+    return None if row is None else await _configuration(connection, row)
+
+
+async def configuration_for(connection: RawConnection, kind: NodeKind, name: str) -> Configuration:
+    """What a node of this kind and name is to obey, whether or not it has a lease."""
+    row = await connection.fetchrow(
+        f"SELECT {_CONFIGURATION} FROM (SELECT $1::text AS name, $2::node_kind AS kind) AS nodes",
+        name,
+        kind.value,
+    )
+    assert row is not None  # noqa: S101 - a row of constants
+    return await _configuration(connection, row)
+
+
+async def _configuration(connection: RawConnection, row: Any) -> Configuration:
     policies = {domain: TlsPolicy(policy) for domain, policy in json.loads(row["tls_policies"] or "{}").items()}
     stopped = await stops.read(connection)
     return Configuration(
@@ -161,7 +189,7 @@ async def leave(
         """
         UPDATE nodes SET state = 'left', left_at = now(), left_because = $2, capacity_per_second = 0,
                          rate_per_second = 0, open_connections = 0, unstarted = 0, megabits_per_second = 0,
-                         held_back = '[]'
+                         held_back = '[]', busy = NULL
         WHERE incarnation = $1 AND state = 'live' AND ($3::bigint IS NULL OR renewals = $3)
         """,
         incarnation,
@@ -182,7 +210,8 @@ async def forget_left(connection: RawConnection, *, after_seconds: float) -> Non
     await connection.execute(
         """
         DELETE FROM nodes WHERE state = 'left' AND left_at < now() - make_interval(secs => $1)
-                            AND NOT EXISTS (SELECT FROM node_settings s WHERE s.node_name = nodes.name)
+                            AND NOT EXISTS (SELECT FROM node_settings s WHERE s.node_name = nodes.name
+                                                                          AND s.kind = nodes.kind)
         """,
         after_seconds,
     )

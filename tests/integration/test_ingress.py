@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import smtplib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 from uuid import UUID
 
 import pytest
 
 from deploy.local.ports import free_port
-from services.ingress_smtp.settings import IngressSettings
-from services.ingress_smtp.wiring import build
+from deploy.local.postgres import Postgres
 from shared.broker.connection import connect, declare_topology
 from shared.contracts.events import MailReceived
 from shared.contracts.topology import TaskQueue, decode
 from shared.core.mailing import TargetKind, TargetState
 from shared.core.membership import DeliveryMode, MemberRole, MemberStatus, PostingPolicy
+from shared.core.node import NodeKind
 from shared.core.verp import return_path_local
-from shared.store import members, messages
+from shared.store import members, messages, node_settings
 from shared.store.engine import Database
 from shared.store.lists import MailingList
-
-SECRET = "a secret of at least sixteen"
-POST = b"From: Ann <ann@example.org>\r\nSubject: hello\r\nMessage-ID: <1@example.org>\r\n\r\nhello\r\n"
+from tests.fakes.waiting import until
+from tests.integration.ingress_process import POST, SECRET, post, running_ingress
 
 
 @pytest.fixture(scope="module")
@@ -44,54 +40,11 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     await store.close()
 
 
-@asynccontextmanager
-async def ingress(database_url: str, amqp_url: str, **settings: Any) -> AsyncIterator[int]:
-    """A running node's SMTP port."""
-    port = free_port()
-    process = build(
-        IngressSettings(
-            database_url=database_url,
-            amqp_url=amqp_url,
-            secret=SECRET,
-            hostname="mx.lists.test",
-            smtp_port=port,
-            **settings,
-        )
-    )
-    await process.start()
-    loops = [asyncio.create_task(loop()) for loop in process.loops]
-    try:
-        yield port
-    finally:
-        await process.drain()
-        for loop in loops:
-            loop.cancel()
-        await asyncio.gather(*loops, return_exceptions=True)
-        await process.close()
-
-
-async def post(
-    port: int, content: bytes = POST, recipient: str = "dev@lists.test", sender: str = "ann@example.org"
-) -> str:
-    """Send one message as a client does; the reply to the final dot, or the first refusal."""
-
-    def submit() -> str:
-        with smtplib.SMTP("127.0.0.1", port, timeout=30) as client:
-            client.ehlo("client.test")
-            for code, text in (client.mail(sender), client.rcpt(recipient)):
-                if code != 250:
-                    return f"{code} {text.decode()}"
-            code, text = client.data(content)
-            return f"{code} {text.decode()}"
-
-    return await asyncio.to_thread(submit)
-
-
 async def test_a_post_is_stored_when_250_is_said_and_announced_afterwards(
     database: Database, database_url: str, broker_url: str
 ) -> None:
-    async with ingress(database_url, broker_url) as port:
-        reply = await post(port)
+    async with running_ingress(database_url, broker_url) as ingress:
+        reply = await post(ingress.port)
         assert reply.startswith("250 2.0.0 Stored as ")
         message_id = UUID(reply.split()[-1])
         async with database.transaction() as session:
@@ -128,19 +81,19 @@ async def announced(broker_url: str) -> object:
 
 async def test_refusals_name_their_reason(database: Database, database_url: str, broker_url: str) -> None:
     evil = POST.replace(b"ann@", b"evil@")
-    async with ingress(database_url, broker_url) as port:
-        assert (await post(port, recipient="nobody@lists.test")).startswith("550 5.1.1")
-        assert (await post(port, recipient="ann@example.org")).startswith("550 5.7.1")
-        assert await post(port, evil) == "550 5.7.1 Only members may post to dev@lists.test"
+    async with running_ingress(database_url, broker_url) as ingress:
+        assert (await post(ingress.port, recipient="nobody@lists.test")).startswith("550 5.1.1")
+        assert (await post(ingress.port, recipient="ann@example.org")).startswith("550 5.7.1")
+        assert await post(ingress.port, evil) == "550 5.7.1 Only members may post to dev@lists.test"
 
 
 async def test_return_paths_and_postmaster_are_stored_for_the_scheduler(
     database: Database, database_url: str, broker_url: str
 ) -> None:
     local = return_path_local(7, SECRET.encode()).upper()
-    async with ingress(database_url, broker_url) as port:
+    async with running_ingress(database_url, broker_url) as ingress:
         for recipient in (f"{local}@Lists.Test", "postmaster", "dev-owner@lists.test"):
-            reply = await post(port, recipient=recipient, sender="")
+            reply = await post(ingress.port, recipient=recipient, sender="")
             assert reply.startswith("250")
             async with database.transaction() as session:
                 found = await messages.find(session, UUID(reply.split()[-1]))
@@ -150,14 +103,14 @@ async def test_return_paths_and_postmaster_are_stored_for_the_scheduler(
 
 
 async def test_without_a_broker_mail_is_taken_without_delay(database: Database, database_url: str) -> None:
-    async with ingress(database_url, f"amqp://guest:guest@127.0.0.1:{free_port()}/") as port:
+    async with running_ingress(database_url, f"amqp://guest:guest@127.0.0.1:{free_port()}/") as ingress:
         async with asyncio.timeout(4):  # less than a publisher waits
-            assert (await post(port)).startswith("250")
+            assert (await post(ingress.port)).startswith("250")
 
 
 async def test_without_a_database_recipients_are_deferred(broker_url: str) -> None:
-    async with ingress(f"postgresql://nobody:x@127.0.0.1:{free_port()}/none", broker_url) as port:
-        assert (await post(port)).startswith("451 4.3.0")
+    async with running_ingress(f"postgresql://nobody:x@127.0.0.1:{free_port()}/none", broker_url) as ingress:
+        assert (await post(ingress.port)).startswith("451 4.3.0")
 
 
 async def test_a_message_of_24_mb_is_stored_byte_for_byte(
@@ -173,11 +126,29 @@ async def test_a_message_of_24_mb_is_stored_byte_for_byte(
             await asyncio.sleep(0.001)
             pauses.append(loop.time() - before)
 
-    async with ingress(database_url, broker_url) as port:
+    async with running_ingress(database_url, broker_url) as ingress:
         watching = asyncio.create_task(watch())
-        reply = await post(port, content)
+        reply = await post(ingress.port, content)
         watching.cancel()
         assert reply.startswith("250")
         assert (await stored_content(database, UUID(reply.split()[-1]))).endswith(content)
-        assert (await post(port, content + content)).startswith("552 5.3.4")
+        assert (await post(ingress.port, content + content)).startswith("552 5.3.4")
     assert max(pauses) < 1.0
+
+
+async def test_while_the_database_is_away_recipients_are_deferred_and_the_node_obeys_afterwards(
+    database: Database, database_url: str, broker_url: str, postgres_server: Postgres
+) -> None:
+    async with running_ingress(database_url, broker_url, lease_seconds=3.0) as ingress:
+        await asyncio.to_thread(postgres_server.kill)
+        try:
+            await until(lambda: not ingress.readiness()["database"])
+            assert ingress.readiness()["accepting"], "a balancer leaves it in: it says 451 itself"
+            assert (await post(ingress.port)).startswith("451 4.3.0")
+            await asyncio.sleep(3.5)  # A whole lease.
+            assert (await post(ingress.port)).startswith("451 4.3.0")
+        finally:
+            await asyncio.to_thread(postgres_server.start)
+        async with database.transaction() as session:
+            await node_settings.configure(session, NodeKind.INGRESS, "ingress-1", {"accepting_enabled": False})
+        await until(lambda: not ingress.readiness()["accepting"])

@@ -53,9 +53,9 @@ async def test_a_live_name_is_not_given_away(connection: RawConnection) -> None:
 async def test_every_renewal_is_counted_and_brings_the_settings(connection: RawConnection, database: Database) -> None:
     lease = await stored.new_lease(connection)
     async with database.transaction() as session:
-        await node_settings.configure(session, DEFAULTS, {"max_connections": 5})
-        await node_settings.configure(session, lease.name, {"max_messages_per_second": 20})
-        await node_settings.set_draining(session, lease.name, is_draining=True)
+        await node_settings.configure(session, NodeKind.OUTBOUND, DEFAULTS, {"max_connections": 5})
+        await node_settings.configure(session, NodeKind.OUTBOUND, lease.name, {"max_messages_per_second": 20})
+        await node_settings.set_draining(session, NodeKind.OUTBOUND, lease.name, is_draining=True)
     configuration = await nodes.renew(connection, lease, Vitals(capacity_per_second=12.5, unstarted=3))
     assert configuration is not None
     assert configuration.defaults_json == '{"max_connections": 5}'
@@ -97,7 +97,7 @@ async def test_nodes_that_left_are_forgotten_after_a_day_unless_somebody_configu
         "UPDATE nodes SET left_at = now() - interval '25 hours' WHERE name = ANY($1)", [kept.name, forgotten.name]
     )
     async with database.transaction() as session:
-        await node_settings.configure(session, kept.name, {"sending_enabled": False})
+        await node_settings.configure(session, NodeKind.OUTBOUND, kept.name, {"sending_enabled": False})
     await nodes.forget_left(connection, after_seconds=86_400)
     names = {row["name"] for row in await connection.fetch("SELECT name FROM nodes")}
     assert names == {kept.name, young.name, live.name}

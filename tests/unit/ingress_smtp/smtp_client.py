@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from services.ingress_smtp.admission import Admission
 from services.ingress_smtp.connection import ConnectionTerms
 from services.ingress_smtp.limits import DataBudget
 from services.ingress_smtp.server import SmtpServer
@@ -86,10 +87,12 @@ class Ingress:
     intake: FakeIntake
     store: FakeStore
     budget: DataBudget
+    admission: Admission
 
     @asynccontextmanager
-    async def client(self, *, greeted: bool = True) -> AsyncIterator[Client]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.server.port)
+    async def client(self, *, greeted: bool = True, address: str = "127.0.0.1") -> AsyncIterator[Client]:
+        """A client at this address of the loopback."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.server.port, local_addr=(address, 0))
         client = Client(reader, writer)
         if greeted:
             greeting = await client.reply()
@@ -101,7 +104,7 @@ class Ingress:
 
 
 @asynccontextmanager
-async def running_ingress(*, max_sessions: int = 50, intake: Any = None, **changes: Any) -> AsyncIterator[Ingress]:
+async def running_ingress(*, most_sessions: int = 50, intake: Any = None, **changes: Any) -> AsyncIterator[Ingress]:
     """An ingress server on a free port; `changes` are fields of its `SessionTerms` or its `ConnectionTerms`."""
     of_connection = {name: changes.pop(name) for name in ("tls", "is_trusted_proxy", "idle_seconds") if name in changes}
     store = FakeStore()
@@ -111,15 +114,16 @@ async def running_ingress(*, max_sessions: int = 50, intake: Any = None, **chang
         intake=intake or fake_intake,
         directory=store,
         budget=DataBudget(64 * 1024 * 1024),
+        admission=Admission(most_sessions),
         secret=SECRET,
         max_message_bytes=30 * 1024 * 1024,
         max_recipients=100,
     )
     terms = dataclasses.replace(terms, **changes)
-    server = SmtpServer(terms, "127.0.0.1", 0, max_sessions=max_sessions)
+    server = SmtpServer(terms, "127.0.0.1", 0)
     await server.start()
     try:
-        yield Ingress(server, fake_intake, store, terms.budget)
+        yield Ingress(server, fake_intake, store, terms.budget, terms.admission)
     finally:
         fake_intake.gate.set()
         server.abort()

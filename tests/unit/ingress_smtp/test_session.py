@@ -260,7 +260,7 @@ async def test_an_idle_session_is_told_goodbye() -> None:
 
 async def test_sessions_beyond_the_total_are_told_to_come_back() -> None:
     async with (
-        running_ingress(max_sessions=1) as ingress,
+        running_ingress(most_sessions=1) as ingress,
         ingress.client() as first,
         ingress.client(greeted=False) as second,
     ):
