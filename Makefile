@@ -34,8 +34,8 @@ bench: $(READY) ## The machine's limits, Postfix and Listfleet in one run (QUICK
 	$(BIN)/python -m bench
 
 chaos: $(READY) ## Long stories, then nodes, broker and database killed, frozen, cut off: an hour (SEEDS=20, FAULT=sender-killed)
-	$(if $(FAULT),,$(BIN)/pytest -m long)
-	@$(BIN)/python -m chaos $(if $(SEEDS),--seeds $(SEEDS)) $(addprefix --fault ,$(FAULT))
+	@failed=0; $(if $(FAULT),,$(BIN)/pytest -m long || failed=$$?; [ $$failed -ne 2 ] || exit 2;) \
+	  $(BIN)/python -m chaos $(if $(SEEDS),--seeds $(SEEDS)) $(addprefix --fault ,$(FAULT)) || failed=$$?; exit $$failed
 
 compose: ## Four sending containers on a clean clone deliver a post, one copy each (needs Docker)
 	$(PYTHON) -m deploy.compose.check

@@ -7,7 +7,6 @@ import asyncio
 import structlog
 
 from shared.core.delivery import Outcome, OutcomeKind
-from shared.core.slowdown import is_volume_refusal
 from shared.core.smtp_reply import clean_text
 from shared.store import slowdowns
 from shared.store.claims import ClaimedBatch
@@ -35,7 +34,7 @@ class Answers:
         destination = batch.domain_limit or domain
         if outcome.kind is OutcomeKind.DELIVERED:
             self._accepted[destination] = self._accepted.get(destination, 0) + 1
-        elif is_volume_refusal(outcome.reply):
+        elif outcome.reply is not None and outcome.reply.is_about_volume:
             self._refused[destination] = self._refused.get(destination, 0) + 1
             self._because[destination] = clean_text(str(outcome.reply))
         if batch.domain_limit:

@@ -138,7 +138,10 @@ class OutboundNode:
         self._tls_policies = configuration.tls_policies
         limits = limits_from(json.loads(configuration.defaults_json), json.loads(configuration.own_json))
         is_first, self._is_configured = not self._is_configured, True
-        self.domain_limits = DomainLimits(configuration.domain_limits)
+        domain_limits = DomainLimits(configuration.domain_limits)
+        if domain_limits != self.domain_limits:
+            self.domain_limits = domain_limits
+            self.taker.hand_back_misfits()
         if is_first or limits != self._limiter.limits or configuration.is_draining != self._is_draining:
             _log.info("settings in force", limits=repr(limits), draining=configuration.is_draining)
             self._is_draining = configuration.is_draining

@@ -173,7 +173,7 @@ class Pipeline:
                 return taken
             failure = taken
         outcome = failure.as_outcome if isinstance(failure, HostFull) else failure
-        await self._commit_all([self._without_sending(job, outcome) for job in left], kept)
+        await self._commit_all([self._counted(job, outcome) for job in left], kept)
         return None
 
     async def _as_taken(self, content: WireContent, job: Job, connection: Connection) -> WireContent | Outcome:
@@ -271,16 +271,20 @@ class Pipeline:
             elif was_stopped:
                 settled.append((job, outcome, 0.0))
             elif not was_new and _is_the_connections_end(outcome):
+                if not _is_plain_421(outcome):
+                    self._count(job.held.batch, job.address.ascii_domain, outcome)
                 settled.append((job, outcome, LOST_CONNECTION_SECONDS))
             else:
-                settled.append((job, outcome, _retry_after_seconds(job, outcome)))
+                settled.append(self._counted(job, outcome))
         return settled, left
 
     async def _end_without_sending(self, job: Job, outcome: Outcome, kept: Kept) -> None:
         self._taker.started(job)
-        await self._commit(*self._without_sending(job, outcome), kept)
+        await self._commit(*self._counted(job, outcome), kept)
 
-    def _without_sending(self, job: Job, outcome: Outcome) -> _Settled:
+    def _counted(self, job: Job, outcome: Outcome) -> _Settled:
+        """The outcome with its wait, told to whoever adds up what the domain answers."""
+        self._count(job.held.batch, job.address.ascii_domain, outcome)
         return job, outcome, _retry_after_seconds(job, outcome)
 
     async def _commit_all(self, settled: Sequence[_Settled], kept: Kept) -> None:
@@ -291,7 +295,6 @@ class Pipeline:
 
     async def _commit(self, job: Job, outcome: Outcome, retry_seconds: float, kept: Kept) -> None:
         batch = job.held.batch
-        self._count(batch, job.address.ascii_domain, outcome)
         report = Report(
             batch_id=batch.id,
             claim=batch.claim,
@@ -339,6 +342,12 @@ class Pipeline:
 def _is_the_connections_end(outcome: Outcome) -> bool:
     """The peer had enough of a connection that was kept: no word about the recipient, who gets a new one."""
     return outcome.kind is OutcomeKind.DEFERRED and (outcome.reply is None or outcome.reply.code == 421)
+
+
+def _is_plain_421(outcome: Outcome) -> bool:
+    """421 that gives no reason: on a connection that was kept, what servers say after so many messages on one. A host
+    that gets too much says so on the next connection too; slowed down for this, it would never be free again."""
+    return outcome.reply is not None and outcome.reply.code == 421 and outcome.reply.enhanced_status is None
 
 
 def _retry_after_seconds(job: Job, outcome: Outcome) -> float:

@@ -213,6 +213,16 @@ class Taker:
                 self.hand_back([job], domain_limit=right)
         return fitting
 
+    def hand_back_misfits(self) -> None:
+        """Other limits are in force: what waits here and was taken for another one goes back under the right one."""
+        limits = self._domain_limits()
+
+        def right(job: Job) -> str | None:
+            return limits.correction(job.address.ascii_domain, job.held.batch.domain_limit)
+
+        for job in self._backlog.remove(lambda job: right(job) is not None):
+            self.hand_back([job], domain_limit=right(job))
+
     async def _pass_on(self, received: Received[SendBatch], queue: str) -> None:
         """A fresh copy for somebody with room, then this one is done: never a nack, which RabbitMQ would count."""
         self.look_for_room()

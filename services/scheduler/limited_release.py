@@ -27,6 +27,8 @@ _log = structlog.get_logger(__name__)
 STEP_SECONDS = 0.2
 IDLE_SECONDS = 0.5
 BATCHES_A_STEP = 50
+#: Batches of one limit that nobody has claimed: however many connections it may have, the others' are not far behind.
+MAX_UNCLAIMED = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +36,9 @@ class Share:
     """What a mailing gets of its limits now."""
 
     courses: Sequence[Course]
-    #: The first moment; `None` without a rate.
+    #: The first moment and the last one; `None` without a rate.
     starts_at: datetime | None
-    #: The first moment after the last one.
-    next_start_at: datetime | None
+    last_start_at: datetime | None
 
 
 def share_of(
@@ -55,8 +56,8 @@ def share_of(
     if starts_at > now + timedelta(seconds=LEAD_SECONDS):
         return None
     dealt = courses(demand.waiting, interval_seconds=interval_seconds, connections=connections, at_most=at_most)
-    taken_seconds = interval_seconds * sum(course.size for course in dealt)
-    return Share(dealt, starts_at, starts_at + timedelta(seconds=taken_seconds))
+    last_after_seconds = interval_seconds * (sum(course.size for course in dealt) - 1)
+    return Share(dealt, starts_at, starts_at + timedelta(seconds=last_after_seconds))
 
 
 def in_turn(demands: Sequence[LimitedDemand], turn_mailing_id: int) -> list[LimitedDemand]:
@@ -102,16 +103,20 @@ class LimitedReleaser:
         list_ids = {demand.limited_list_id for demand in demands if demand.limited_list_id is not None}
         lists = dict(await limited_release.of_lists(connection, sorted(list_ids)))
         released: list[tuple[Lane, int]] = []
-        for pattern, group in groupby(demands, key=lambda demand: demand.domain_limit):
+        by_limit = {limit: list(group) for limit, group in groupby(demands, key=lambda demand: demand.domain_limit)}
+        # A step is not long enough for all: who has least goes first.
+        for pattern in sorted(by_limit, key=lambda limit: domains.get(limit, Allowance()).in_use):
             if pattern and pattern not in domains:
-                for demand in group:
+                for demand in by_limit[pattern]:
                     await limited_release.lift(connection, demand)
                 continue
             domain = domains.get(pattern, Allowance())
-            waiting = in_turn(list(group), domain.turn_mailing_id)
+            waiting = in_turn(by_limit[pattern], domain.turn_mailing_id)
             for place, demand in enumerate(waiting):
                 all_connections = domain.connections or DEFAULT_CONNECTIONS
-                free = min(all_connections - domain.in_use, BATCHES_A_STEP - len(released))
+                free = min(
+                    all_connections - domain.in_use, MAX_UNCLAIMED - domain.unclaimed, BATCHES_A_STEP - len(released)
+                )
                 if free <= 0:
                     break
                 mailing_list = lists.get(demand.limited_list_id or 0, Allowance())
@@ -124,10 +129,13 @@ class LimitedReleaser:
                     continue
                 batch_ids = await self._make_batches(connection, demand, share)
                 released += [(demand.lane, batch_id) for batch_id in batch_ids]
-                next_start_at = share.next_start_at or domain.next_start_at
-                domain = replace(domain, in_use=domain.in_use + len(batch_ids), next_start_at=next_start_at)
+                domain = domain.after(share.last_start_at)
+                made = len(batch_ids)
+                domain = replace(domain, in_use=domain.in_use + made, unclaimed=domain.unclaimed + made)
+                mailing_list = mailing_list.after(share.last_start_at)
                 if demand.limited_list_id is not None:
-                    lists[demand.limited_list_id] = replace(mailing_list, next_start_at=next_start_at)
+                    lists[demand.limited_list_id] = mailing_list
+                await limited_release.give_out_moments(connection, demand, domain, mailing_list)
         return released
 
     async def _make_batches(self, connection: RawConnection, demand: LimitedDemand, share: Share) -> list[int]:
@@ -142,5 +150,4 @@ class LimitedReleaser:
             )
             for course in share.courses
         ]
-        await limited_release.give_out_moments(connection, demand, next_start_at=share.next_start_at)
         return [batch_id for batch_id in batch_ids if batch_id is not None]

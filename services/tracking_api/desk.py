@@ -7,13 +7,12 @@ from datetime import UTC, datetime
 
 import structlog
 
-from services.tracking_api.forms import peer_and_network
 from shared.broker.connection import BrokerUnavailable
 from shared.broker.publisher import Publisher
 from shared.contracts.events import LeaveAsked, SubscriptionAsked
 from shared.contracts.topology import TaskQueue
-from shared.core.address import Address
-from shared.core.courtesy import MAX_FORMS_A_NETWORK, MAX_FORMS_A_PEER
+from shared.core.address import Address, InvalidAddress
+from shared.core.courtesy import MAX_FORMS_A_NETWORK, MAX_FORMS_A_PEER, peer_and_network
 from shared.core.held_post import HeldDecision
 from shared.core.membership import DeliveryMode, MemberStatus
 from shared.core.subscription import RequestAction, RequestSource, RequestState, SubscriptionPolicy
@@ -75,7 +74,10 @@ class Desk:
         return self._tokens.read(purpose, token, now=datetime.now(UTC))
 
     async def find_list(self, address: str) -> PublicList | None:
-        name, _, domain = address.lower().rpartition("@")
+        try:
+            name, _, domain = Address.parse(address).key.rpartition("@")
+        except InvalidAddress:
+            return None
         async with self._database.transaction() as session:
             found = await lists.find(session, name, domain)
         if found is None:

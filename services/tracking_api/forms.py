@@ -1,17 +1,14 @@
-"""What a form sends, read with bounds, and from where it came."""
+"""What a form sends, read with bounds."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import ip_address, ip_network
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
 MAX_BODY_BYTES = 8 * 1024
 _MAX_FIELDS = 20
-#: What is counted together: the customers of one line, or of one machine.
-_NETWORK_BITS = {4: 24, 6: 64}
 
 
 class TooLarge(Exception):
@@ -34,14 +31,3 @@ def fields(body: bytes) -> Mapping[str, str]:
         return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=_MAX_FIELDS))
     except ValueError:
         return {}
-
-
-def peer_and_network(host: str) -> tuple[str, str]:
-    """The names under which a client is counted: its address, and its network."""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return host, host
-    address = getattr(address, "ipv4_mapped", None) or address
-    network = ip_network(f"{address}/{_NETWORK_BITS[address.version]}", strict=False)
-    return str(address), str(network)

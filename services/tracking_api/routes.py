@@ -113,7 +113,10 @@ class _Web:
             await body_of(request)
             consequences = await self._desk.leave(member_id)
             return _html(pages.LEFT, background=BackgroundTask(self._desk.follow, consequences))
-        list_address = await self._desk.list_of(member_id)
+        try:
+            list_address = await self._desk.list_of(member_id)
+        except StoreUnavailable:
+            list_address = ""  # The button works all the same.
         if list_address is None:
             return _unknown()
         return _html(pages.leave_page(self._base, token, list_address=list_address))

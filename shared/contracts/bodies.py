@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 
 from shared.core.address import MAX_ADDRESS_OCTETS, Address, InvalidAddress
@@ -13,6 +23,7 @@ from shared.core.address import MAX_ADDRESS_OCTETS, Address, InvalidAddress
 #: Integers that every JSON reader keeps exactly (RFC 7493 §2.2).
 MAX_EXACT_INTEGER = 2**53 - 1
 
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 # What ends or hides a line, and halves of surrogate pairs, which no UTF-8 can hold.
 _NOT_ON_ONE_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 # The same without tabulator and line ends.
@@ -52,6 +63,20 @@ def _address(value: Any) -> Address:
         raise refuse(str(error)) from error
 
 
+def _moment(value: Any) -> Any:
+    # A number, in a text too, would be taken for seconds since 1970.
+    if isinstance(value, datetime) or (isinstance(value, str) and _DATE.match(value)):
+        return value
+    raise refuse("This is a moment with its offset, as text: 2026-11-23T20:00:00Z.")
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise refuse("This moment is before the year 1 or after the year 9999.") from error
+
+
 #: Text without line ends and other control characters.
 OneLine = Annotated[str, AfterValidator(on_one_line)]
 #: A mailbox's address (RFC 5321 §4.1.2, RFC 6531 §3.3).
@@ -61,7 +86,7 @@ EmailAddress = Annotated[
     WithJsonSchema({"type": "string", "format": "idn-email", "maxLength": MAX_ADDRESS_OCTETS}),
 ]
 #: An aware moment.
-Moment = AwareDatetime
+Moment = Annotated[AwareDatetime, BeforeValidator(_moment), AfterValidator(_in_utc)]
 
 
 def may_be_absent() -> Any:

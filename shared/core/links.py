@@ -32,6 +32,10 @@ class Links:
             return f"mailto:{self.confirm_address(list_name, domain, request_id)}"
         return self.public_url + CONFIRM_PATH + self.tokens.make(Purpose.CONFIRM, request_id)
 
+    def leave_token(self, member_id: int) -> str:
+        """Ends the membership, below `LEAVE_PATH` and at LIST-leave+token@, for as long as there is the mail."""
+        return self.tokens.make(Purpose.LEAVE, member_id)
+
     def preferences_url(self, member_id: int, *, ends_at: datetime) -> str | None:
         """The member's own page; `None` where there are no pages."""
         if self.public_url is None:

@@ -46,6 +46,14 @@ def interval_seconds(messages: float, window_seconds: float) -> float:
     return (window_seconds + ARRIVE_WITHIN_SECONDS) / messages
 
 
+def next_within_seconds(messages: float | None, window_seconds: float) -> float:
+    """A rate that is set anew has its next moment within so long: what was given out before is over by then.
+
+    `messages` is `None` for no rate.
+    """
+    return LEAD_SECONDS + BLOCK_SECONDS + (interval_seconds(messages, window_seconds) if messages else 0.0)
+
+
 def courses(waiting: int, *, interval_seconds: float, connections: int, at_most: int) -> Sequence[Course]:
     """The next block of moments, dealt out to as many connections as are needed and free.
 

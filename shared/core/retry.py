@@ -22,11 +22,6 @@ def retry_after_seconds(
 ) -> float:
     """The wait after attempt number `attempt` (from 1) that `reply` deferred; `random` is from [0, 1)."""
     wait = schedule[min(attempt, len(schedule)) - 1]
-    if reply is not None and is_about_volume(reply):
+    if reply is not None and reply.is_about_volume:
         wait *= VOLUME_PART
     return wait * (1 - JITTER + 2 * JITTER * random)
-
-
-def is_about_volume(reply: Reply) -> bool:
-    """Whether a deferral is about how much or who asks just now: 421 (RFC 5321 §3.8), 4.7.x and 4.4.x (RFC 3463)."""
-    return reply.code == 421 or (reply.is_transient and (reply.enhanced_status or "").startswith(("4.7.", "4.4.")))

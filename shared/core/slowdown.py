@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shared.core.smtp_reply import Reply
-
 #: Refusals and acceptances are looked at this often.
 INTERVAL_SECONDS = 5.0
 #: After it was lowered, a rate is left alone for so long: what is under way was released at the one before.
@@ -51,14 +49,6 @@ class Slowdown:
     from_per_minute: float
     #: It was lowered within the last `HOLD_SECONDS`.
     is_fresh: bool = False
-
-
-def is_volume_refusal(reply: Reply | None) -> bool:
-    """Whether a host says that it gets too much: 421 (RFC 5321 §3.8), X.7.Z or X.4.Z of RFC 3463, for now."""
-    if reply is None or not reply.is_transient:
-        return False
-    status = reply.enhanced_status or ""
-    return reply.code == 421 or status.startswith(("4.7.", "4.4."))
 
 
 def adjusted(slowdown: Slowdown | None, tally: Tally, *, limit_per_minute: float | None) -> Slowdown | None:

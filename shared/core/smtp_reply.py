@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-#: What is kept of one reply's text, in characters.
+#: What is kept of one reply's text, in octets of UTF-8.
 MAX_REPLY_TEXT = 1000
 
 _ENHANCED = re.compile(r"^([245])\.(\d{1,3})\.(\d{1,3})(?=\s|$)")
@@ -37,13 +37,18 @@ class Reply:
     def is_permanent(self) -> bool:
         return 500 <= self.code < 600
 
+    @property
+    def is_about_volume(self) -> bool:
+        """Whether it says "too much", or "not you", for now: 421 (RFC 5321 §3.8), 4.7.x and 4.4.x (RFC 3463)."""
+        return self.is_transient and (self.code == 421 or (self.enhanced_status or "").startswith(("4.7.", "4.4.")))
+
     def __str__(self) -> str:
         return f"{self.code} {self.text}"
 
 
 def clean_text(text: str) -> str:
     """The remote's words, fit to be stored: no control characters (a NUL is refused by PostgreSQL), at most 1 kB."""
-    return _UNPRINTABLE.sub("?", text)[:MAX_REPLY_TEXT]
+    return _UNPRINTABLE.sub("?", text).encode("utf-8", "replace")[:MAX_REPLY_TEXT].decode("utf-8", "ignore")
 
 
 #: Bounds of one reply. RFC 5321 §4.5.3.1.5 knows lines of 512 octets; no honest reply comes near these.
@@ -130,7 +135,7 @@ class ReplyParser:
 
 def _cleaned(words: bytes) -> str:
     text = words.strip(_BLANKS).decode("utf-8", "replace")
-    if len(text) <= MAX_REPLY_TEXT and text.isprintable():  # nearly every reply: one line of plain words
+    if len(words) <= MAX_REPLY_TEXT and text.isprintable():  # nearly every reply: one line of plain words
         return text
     return clean_text(text)
 

@@ -13,6 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
+from typing import ClassVar
 
 from shared.mail.headers import STORED, Field, Unreadable, folded, scan
 from shared.mail.lines import LONE_DOT, double_dots, ended
@@ -52,6 +53,22 @@ class FieldSlot:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenSlot:
+    """A header field that names the recipient's own token, twice."""
+
+    name: str
+    #: The whole field, with `%b` where the token stands.
+    field: bytes
+
+    #: What the token is called among the values: no merge field can be called so.
+    VALUE: ClassVar = ":token"
+
+    def fill(self, values: Values) -> bytes:
+        token = values[self.VALUE].encode("ascii")
+        return self.field % (token, token)
+
+
+@dataclass(frozen=True, slots=True)
 class TextSlot:
     """A merge field in a quoted-printable text; its filling begins and ends with a line and is never blank."""
 
@@ -67,7 +84,7 @@ class TextSlot:
 class CompiledMessage:
     """Header and body in pieces, before dot-stuffing. No two literal pieces of the body follow one another."""
 
-    fields: tuple[bytes | FieldSlot, ...]
+    fields: tuple[bytes | FieldSlot | TokenSlot, ...]
     body: tuple[bytes | TextSlot, ...]
 
 
@@ -93,6 +110,11 @@ class Wire:
     def has_slots(self) -> bool:
         """Whether copies differ."""
         return bool(self._slots)
+
+    @property
+    def has_merge_fields(self) -> bool:
+        """Whether there is more to fill in than a token."""
+        return not all(isinstance(slot, TokenSlot) for slot in self._slots)
 
     def fill(self, values: Values) -> tuple[bytes, ...]:
         """The fillings of all slots, in the message's order, for the member with these values."""

@@ -137,8 +137,12 @@ class Subscriptions:
         return await _Answerer(connection, about, request).say(NoticeKind.REJECTED, reason=reason)
 
     async def leave(self, connection: RawConnection, member_id: int) -> Consequences:
-        """The member left by its own link: no mail follows, and none that is open goes out."""
-        return Consequences(left=(member_id,)) if await members.leave(connection, member_id) else Consequences()
+        """The member left by its own link: no mail follows, and none that is open goes out.
+
+        A second time changes nothing, and stops what the first did not come to stop.
+        """
+        await members.leave(connection, member_id)
+        return Consequences(left=(member_id,))
 
     async def _ask_to_confirm(
         self, connection: RawConnection, about: AboutList, request: Request, say: _Answerer

@@ -26,6 +26,8 @@ class Recipient:
     display_name: str = ""
     #: A JSON object of the member's custom fields, read where the copy is made.
     fields_json: str = "{}"
+    #: 0 for a recipient who is no member.
+    member_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,8 @@ async def claim(
                     row["round"],
                     row["attempt"],
                     row["recipient"],
-                    *about.get(row["delivery_id"], ()),
+                    *about.get(row["delivery_id"], ("", "{}")),
+                    row["member_id"] or 0,
                 )
                 for row in members
                 if row["delivery_id"] not in ending
@@ -145,10 +148,10 @@ async def claim(
 async def _members(connection: RawConnection, batch_id: int, mailing_created_at: datetime) -> Sequence[Record]:
     return await connection.fetch(
         """
-        SELECT delivery_id, round, attempt, is_cancelled, d.recipient, d.is_suppressed, d.has_left
+        SELECT delivery_id, round, attempt, is_cancelled, d.recipient, d.member_id, d.is_suppressed, d.has_left
         FROM outstanding CROSS JOIN LATERAL (
             -- Not joined: that may be planned to walk through all deliveries, 5 ms instead of 0.1.
-            SELECT d.recipient, (
+            SELECT d.recipient, d.member_id, (
                 SELECT true FROM suppressions s
                 WHERE s.email_key = d.recipient_key AND (s.ends_at IS NULL OR s.ends_at > now())
             ) IS TRUE AS is_suppressed, (

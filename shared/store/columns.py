@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ARRAY, BigInteger, Column, DateTime, Identity, Text, func
+from sqlalchemy import ARRAY, BigInteger, Column, ColumnElement, DateTime, Identity, Text, case, func
 from sqlalchemy import Enum as SqlEnum
 from sqlmodel import Field
 
@@ -32,3 +33,9 @@ def moment_field(*, nullable: bool = False, set_now: bool = False) -> Any:
         default=default,
         sa_column=Column(DateTime(timezone=True), nullable=nullable, server_default=func.now() if set_now else None),
     )
+
+
+def within(moment: Any, seconds: float) -> ColumnElement[datetime]:
+    """The moment of a column, or the one so many seconds from now when that is earlier; null stays null."""
+    latest = func.clock_timestamp() + timedelta(seconds=seconds)
+    return case((moment.is_not(None), func.least(moment, latest)))

@@ -28,6 +28,8 @@ class MailingContent:
     posting_policy: PostingPolicy | None
     message_uuid: UUID
     received_at: datetime
+    #: Each copy has a link of its own that ends the membership.
+    one_click: bool = False
 
 
 async def load(connection: RawConnection, mailing_id: int) -> MailingContent | None:
@@ -35,7 +37,7 @@ async def load(connection: RawConnection, mailing_id: int) -> MailingContent | N
     row = await connection.fetchrow(
         """
         SELECT messages.content, messages.id AS message_uuid, messages.received_at, mailings.kind,
-               mailings.return_domain, mailings.personal, mailings.verp_enabled,
+               mailings.return_domain, mailings.personal, mailings.verp_enabled, mailings.one_click,
                lists.name, lists.domain, lists.display_name, lists.posting_policy
         FROM mailings JOIN messages ON messages.id = mailings.message_id
         LEFT JOIN mailing_lists lists ON lists.id = mailings.list_id
@@ -57,4 +59,5 @@ async def load(connection: RawConnection, mailing_id: int) -> MailingContent | N
         posting_policy=PostingPolicy(row["posting_policy"]) if row["posting_policy"] else None,
         message_uuid=row["message_uuid"],
         received_at=row["received_at"],
+        one_click=row["one_click"],
     )

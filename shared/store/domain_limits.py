@@ -9,7 +9,8 @@ from sqlalchemy import BigInteger, Column, Float, delete, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Field, SQLModel, col, select
 
-from shared.store.columns import moment_field
+from shared.core.pacing import next_within_seconds
+from shared.store.columns import moment_field, within
 from shared.store.engine import RawConnection, Session
 
 #: What was found out about a domain is looked up again after so long: its mail exchangers may have changed.
@@ -77,10 +78,11 @@ async def put(
         "is_automatic": False,
         "updated_at": text("now()"),
     }
+    next_start_at = within(col(DomainLimit.next_start_at), next_within_seconds(messages_per_minute, 60.0))
     await session.exec(
         insert(DomainLimit)
         .values(pattern=pattern, **values)
-        .on_conflict_do_update(index_elements=["pattern"], set_=values)
+        .on_conflict_do_update(index_elements=["pattern"], set_={**values, "next_start_at": next_start_at})
     )
     await session.exec(delete(Destination))
 

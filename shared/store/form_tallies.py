@@ -1,4 +1,4 @@
-"""How often the public forms were used from where, hour by hour, on all nodes together."""
+"""How often the forms, and commands by mail, were used from where, hour by hour, on all nodes together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.store.engine import RawConnection
 
 
 class FormTally(SQLModel, table=True):
-    """Uses within one hour from one address or network."""
+    """Uses within one hour from one address or network; of commands by mail under a name of its own."""
 
     __tablename__ = "form_tallies"
     __table_args__ = (Index("ix_form_tallies_hour_at", "hour_at"),)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from shared.contracts.topology import Lane
 from shared.core import pacing
@@ -42,6 +42,8 @@ class Allowance:
     connections: int | None = None
     #: Batches that are out, each of which has or will have a connection.
     in_use: int = 0
+    #: Those of them that no node has claimed.
+    unclaimed: int = 0
     #: The first moment that is not given out yet.
     next_start_at: datetime | None = None
     turn_mailing_id: int = 0
@@ -50,6 +52,13 @@ class Allowance:
     def interval_seconds(self) -> float:
         """How far apart the moments of its messages are; 0 without a rate."""
         return pacing.interval_seconds(self.messages, self.window_seconds) if self.messages else 0.0
+
+    def after(self, last_start_at: datetime | None) -> Allowance:
+        """What is allowed once the moments up to this one are given out, which another limit may have set apart more
+        than this one does: who waits for this one alone does not wait for that."""
+        if not self.messages or last_start_at is None:
+            return self
+        return replace(self, next_start_at=last_start_at + timedelta(seconds=self.interval_seconds))
 
 
 async def try_lock(connection: RawConnection) -> bool:
@@ -120,10 +129,12 @@ async def of_domains(connection: RawConnection, patterns: Sequence[str]) -> Mapp
     rows = await connection.fetch(
         """
         SELECT pattern, connections, least(messages_per_minute, slowed_to_per_minute) AS messages_per_minute,
-               messages_per_connection, next_start_at, turn_mailing_id,
-               (SELECT count(*) FROM batches b WHERE b.domain_limit = l.pattern AND b.domain_limit <> ''
-                AND b.state IN ('released', 'claimed')) AS in_use
-        FROM domain_limits l WHERE pattern = ANY($1)
+               messages_per_connection, next_start_at, turn_mailing_id, out.in_use, out.unclaimed
+        FROM domain_limits l CROSS JOIN LATERAL (
+            SELECT count(*) AS in_use, count(*) FILTER (WHERE b.state = 'released') AS unclaimed FROM batches b
+            WHERE b.domain_limit = l.pattern AND b.domain_limit <> '' AND b.state IN ('released', 'claimed')
+        ) out
+        WHERE pattern = ANY($1)
         """,
         patterns,
     )
@@ -134,6 +145,7 @@ async def of_domains(connection: RawConnection, patterns: Sequence[str]) -> Mapp
             messages_per_connection=row["messages_per_connection"],
             connections=row["connections"],
             in_use=row["in_use"],
+            unclaimed=row["unclaimed"],
             next_start_at=row["next_start_at"],
             turn_mailing_id=row["turn_mailing_id"],
         )
@@ -158,19 +170,22 @@ async def of_lists(connection: RawConnection, list_ids: Sequence[int]) -> Mappin
     }
 
 
-async def give_out_moments(connection: RawConnection, demand: LimitedDemand, *, next_start_at: datetime | None) -> None:
-    """The demand's mailing had its turn, and all moments before `next_start_at` are given out."""
+async def give_out_moments(
+    connection: RawConnection, demand: LimitedDemand, domain: Allowance, mailing_list: Allowance
+) -> None:
+    """The demand's mailing had its turn; this is what its limits allow from now on."""
     if demand.domain_limit:
         await connection.execute(
-            "UPDATE domain_limits SET next_start_at = coalesce($2, next_start_at), turn_mailing_id = $3"
-            " WHERE pattern = $1",
+            "UPDATE domain_limits SET next_start_at = $2, turn_mailing_id = $3 WHERE pattern = $1",
             demand.domain_limit,
-            next_start_at,
+            domain.next_start_at,
             demand.mailing_id,
         )
     if demand.limited_list_id is not None:
         await connection.execute(
-            "UPDATE mailing_lists SET next_start_at = $2 WHERE id = $1", demand.limited_list_id, next_start_at
+            "UPDATE mailing_lists SET next_start_at = $2 WHERE id = $1",
+            demand.limited_list_id,
+            mailing_list.next_start_at,
         )
 
 

@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 
-from sqlalchemy import ARRAY, Column, Float, UniqueConstraint
+from sqlalchemy import ARRAY, Column, Float, UniqueConstraint, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Field, SQLModel, col, select
 
 from shared.contracts.topology import Lane
 from shared.core.membership import PostingPolicy
+from shared.core.pacing import next_within_seconds
 from shared.core.posting.post import ListRules, Moderation, NonMemberAction
 from shared.core.subscription import SubscriptionPolicy
-from shared.store.columns import enum_type, identity_field, moment_field, texts_column
+from shared.store.columns import enum_type, identity_field, moment_field, texts_column, within
 from shared.store.engine import RawConnection, Session
 
 
@@ -152,6 +153,17 @@ async def add(
     }
     statement = insert(MailingList).values(values).on_conflict_do_nothing().returning(MailingList)
     return (await session.exec(statement)).scalar_one_or_none()
+
+
+async def pace_anew(session: Session, found: MailingList) -> None:
+    """The list's messages an hour were changed: what waits does not wait for a moment of the rate before."""
+    latest_seconds = next_within_seconds(found.max_messages_per_hour, 3600.0)
+    await session.exec(
+        update(MailingList)
+        .where(col(MailingList.id) == found.id)
+        .values(next_start_at=within(col(MailingList.next_start_at), latest_seconds))
+        .execution_options(synchronize_session=False)
+    )
 
 
 async def get(session: Session, list_id: int) -> MailingList | None:

@@ -163,14 +163,10 @@ async def join(connection: RawConnection, list_id: int, address: Address) -> Non
     )
 
 
-async def leave(connection: RawConnection, member_id: int) -> bool:
-    """Let the member be one no more; whether it was one. What is open to it is the caller's to stop (`leaving`)."""
-    return (
-        await connection.fetchval(
-            "UPDATE members SET status = 'unsubscribed' WHERE id = $1 AND status <> 'unsubscribed' RETURNING true",
-            member_id,
-        )
-        is not None
+async def leave(connection: RawConnection, member_id: int) -> None:
+    """Let the member be one no more. What is open to it is the caller's to stop (`leaving`)."""
+    await connection.execute(
+        "UPDATE members SET status = 'unsubscribed' WHERE id = $1 AND status <> 'unsubscribed'", member_id
     )
 
 

@@ -227,6 +227,8 @@ class Waiting:
     envelope_sender: str
     subject: str
     fingerprint: bytes
+    #: The client's address.
+    peer: str
     targets: tuple[NewTarget, ...]
     message_id: str
     came_through_a_list: bool
@@ -236,7 +238,7 @@ async def take(connection: RawConnection, message_id: UUID) -> Waiting | None:
     """The message, locked until the transaction ends; `None` when it is handled or unknown."""
     row = await connection.fetchrow(
         """
-        SELECT id, envelope_sender, subject, fingerprint, message_id, came_through_a_list FROM messages
+        SELECT id, envelope_sender, subject, fingerprint, peer, message_id, came_through_a_list FROM messages
         WHERE id = $1 AND publish_due_at IS NOT NULL FOR UPDATE
         """,
         message_id,
@@ -251,6 +253,7 @@ async def take(connection: RawConnection, message_id: UUID) -> Waiting | None:
         envelope_sender=row["envelope_sender"],
         subject=row["subject"],
         fingerprint=row["fingerprint"],
+        peer=row["peer"],
         targets=tuple(NewTarget(t["address"], TargetKind(t["kind"]), t["list_id"]) for t in targets),
         message_id=row["message_id"],
         came_through_a_list=row["came_through_a_list"],

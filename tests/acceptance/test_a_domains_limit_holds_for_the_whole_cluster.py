@@ -35,11 +35,11 @@ def test_a_domains_limit_holds_for_the_whole_cluster(cluster: LiveCluster) -> No
     )
     posted_seconds = time.monotonic()
     message = cluster.post(news, "To everybody")
+    (joined,) = cluster.start_outbound(1, lease_seconds=LEASE)
 
     cluster.sink.wait_until(lambda sink: len(sink.times_of("free.test")) == 3000, 25)
     assert len(cluster.sink.times_of("slow.test")) < 120, "it waited for nobody who is limited"
     cluster.node("outbound-1").kill()
-    (joined,) = cluster.start_outbound(1, lease_seconds=LEASE)
     wait_until(lambda: len(cluster.sink.times_of("slow.test")) > 70, 40)
     cluster.node("outbound-2").terminate()
     cluster.wait_until_finished(message, 60)

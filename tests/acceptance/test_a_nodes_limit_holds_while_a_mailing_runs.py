@@ -65,6 +65,31 @@ def test_a_node_whose_sending_is_off_takes_nothing_more(running_cluster: LiveClu
     assert cluster.sink.extra_copies() == 0
 
 
+def test_a_node_has_no_more_connections_than_it_may(running_cluster: LiveCluster) -> None:
+    cluster, members = running_cluster, 2000
+    sink = cluster.sink
+    sink.latency_seconds = 0.05
+    news = cluster.create_list("news", members=members)
+    cluster.api.set_node("outbound-2", max_connections=4)
+    wait_until(lambda: sink.open_connections_of("outbound-2") <= 4, SOON)
+    sink.reset()
+    sink.latency_seconds = 0.05
+    message = cluster.post(news, "To everybody")
+    sink.wait_for_recipients(members // 4, 30)
+    assert sink.most_open_connections_of("outbound-2") == 4, "it uses what it may"
+    assert sink.most_open_connections_of("outbound-3") > 4
+
+    cluster.api.set_node("outbound-2", max_connections=1)
+    wait_until(lambda: sink.open_connections_of("outbound-2") == 1, SOON)
+    limited_seconds = time.monotonic()
+    cluster.wait_until_finished(message, 60)
+
+    assert _sent_since(cluster, "outbound-2", limited_seconds) > 0
+    assert sink.most_open_connections_of("outbound-2") == 4, "and never more"
+    assert len(sink.copies_per_recipient()) == members
+    assert sink.extra_copies() == 0
+
+
 def _most_in_a_second(moments: list[float]) -> int:
     moments = sorted(moments)
     return max(sum(first <= moment < first + 1 for moment in moments) for first in moments)

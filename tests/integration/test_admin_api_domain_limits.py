@@ -37,12 +37,45 @@ async def test_what_is_set_again_is_replaced_whole(api: AdminClient) -> None:
     assert (shown["connections"], shown["messages_per_connection"]) == (None, 5)
 
 
+async def test_a_higher_rate_does_not_wait_for_the_next_moment_of_the_lower_one(api: AdminClient) -> None:
+    hourly = {"name": "hourly", "domain": "example.org", "max_messages_per_hour": 1}
+    await api.post("/lists", json=hourly)
+    await api.put("/domain-limits/example.com", json={"messages_per_minute": 1})
+    await api.put("/domain-limits/new.example.com", json={"messages_per_minute": 1})
+    async with api.database.raw() as connection:
+        await connection.execute("UPDATE mailing_lists SET next_start_at = now() + interval '1 hour'")
+        await connection.execute(
+            "UPDATE domain_limits SET next_start_at = now() + interval '1 minute' WHERE pattern = 'example.com'"
+        )
+    assert await next_starts(api) == pytest.approx([60, 0, 3600], abs=5)
+    await api.put("/domain-limits/example.com", json={"messages_per_minute": 1})
+    await api.put("/domain-limits/new.example.com", json={"messages_per_minute": 600})
+    await api.patch("/lists/hourly@example.org", json={"max_messages_per_hour": 2})
+    assert await next_starts(api) == pytest.approx([60, 0, 1810], abs=5), "an interval after what was given out"
+    await api.put("/domain-limits/example.com", json={"messages_per_minute": 600})
+    await api.patch("/lists/hourly@example.org", json={"max_messages_per_hour": None})
+    assert await next_starts(api) == pytest.approx([9, 0, 9], abs=5)
+
+
+async def next_starts(api: AdminClient) -> list[float]:
+    """In how many seconds the next moments are given out, of both domains and of the list; 0 where none ever was."""
+    async with api.database.raw() as connection:
+        rows = await connection.fetch(
+            'SELECT next_start_at - now() AS wait FROM domain_limits ORDER BY pattern COLLATE "C"'
+        )
+        waits = [row["wait"] for row in rows]
+        waits.append(await connection.fetchval("SELECT next_start_at - now() FROM mailing_lists WHERE name = 'hourly'"))
+    return [wait.total_seconds() if wait else 0 for wait in waits]
+
+
 @pytest.mark.parametrize(
     "body",
     [
         {},
         {"connections": None},
         {"connections": 0},
+        {"connections": True},
+        {"connections": "5"},
         {"messages_per_minute": -1},
         {"messages_per_minute": 1.5},
         {"connections": 3, "node": "outbound-1"},
@@ -89,5 +122,5 @@ async def test_a_list_has_a_lane_and_a_limit(api: AdminClient) -> None:
     change = {"lane": "posts", "max_messages_per_hour": None}
     changed = (await api.patch("/lists/newsletter@example.org", json=change)).json()
     assert (changed["lane"], changed["max_messages_per_hour"]) == ("posts", None)
-    for wrong in ({"lane": "express"}, {"lane": None}, {"max_messages_per_hour": 0}):
+    for wrong in ({"lane": "express"}, {"lane": None}, {"max_messages_per_hour": 0}, {"max_messages_per_hour": True}):
         assert (await api.patch("/lists/newsletter@example.org", json=wrong)).status_code == 422

@@ -72,6 +72,8 @@ async def test_a_last_moment_is_set_and_taken_back(api: AdminClient, batch: Clai
     assert (await api.patch(path, json={})).json()["not_after_at"] is not None
     assert (await api.patch(path, json={"not_after_at": None})).json()["not_after_at"] is None
     assert (await api.patch(path, json={"not_after": moment})).status_code == 422
+    for wrong in (5, "5", True, "2026-11-23T20:00:00", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"):
+        assert (await api.patch(path, json={"not_after_at": wrong})).status_code == 422
     await api.patch(path, json={"not_after_at": "2020-01-01T00:00:00Z"})
     assert (await api.post(f"{path}/deliveries/retry")).status_code == 409
 
@@ -180,3 +182,15 @@ async def test_a_list_has_waits_and_an_age_of_its_own(api: AdminClient) -> None:
     ]
     for wrong in refused:
         assert (await api.patch(path, json=wrong)).status_code == 422
+
+
+async def test_a_member_who_is_removed_gets_nothing_more(
+    api: AdminClient, connection: RawConnection, batch: ClaimedBatch
+) -> None:
+    address = await connection.fetchval("SELECT name || '@' || domain FROM mailing_lists")
+    first, second = batch.recipients[4:]
+    assert (await api.delete(f"/lists/{address}/members/{first.address}")).status_code == 204
+    path = f"/lists/{address}/members/{second.address}"
+    assert (await api.patch(path, json={"status": "unsubscribed"})).status_code == 200
+    marked = "SELECT array_agg(delivery_id ORDER BY delivery_id) FROM outstanding WHERE is_cancelled"
+    assert await connection.fetchval(marked) == [first.delivery_id, second.delivery_id]

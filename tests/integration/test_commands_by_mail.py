@@ -15,6 +15,7 @@ from services.scheduler.tasks.commands import ObeyCommands
 from services.scheduler.tasks.post import HandlePost
 from shared.contracts.events import DeliveriesCancelled, MailReceived
 from shared.contracts.topology import Lane
+from shared.core.courtesy import MAX_COMMANDS_A_PEER
 from shared.core.links import Links
 from shared.core.mailing import TargetKind
 from shared.core.tokens import Purpose, Tokens
@@ -37,7 +38,7 @@ class House:
     def __init__(self, connection: RawConnection, handle: HandlePost, publisher: KeptPublisher, list_id: int) -> None:
         self.connection = connection
         self.publisher = publisher
-        self._handle = handle
+        self.handle = handle
         self.list_id = list_id
         self.name = ""
 
@@ -62,12 +63,12 @@ class House:
             "<1@example.com>",
             "Please",
             b"f" * 32,
-            "",
+            "192.0.2.1",
             (target,),
         )
         await messages.store(self.connection, message)
-        await self._handle(MailReceived(str(message.id)))
-        await self._handle(MailReceived(str(message.id)))  # A second copy of the event changes nothing.
+        await self.handle(MailReceived(str(message.id)))
+        await self.handle(MailReceived(str(message.id)))  # A second copy of the event changes nothing.
         return str(
             await self.connection.fetchval("SELECT state FROM message_targets WHERE message_id = $1", message.id)
         )
@@ -262,6 +263,14 @@ async def test_answers_end_when_somebody_asks_for_too_many(house: House) -> None
     assert len(await house.mails()) == 10
 
 
+async def test_one_server_brings_only_so_many_commands(house: House) -> None:
+    await house.write("join", author="bob@example.com")
+    await house.connection.execute("UPDATE form_tallies SET uses = $1", MAX_COMMANDS_A_PEER - 1)
+    assert await house.write("join") == "obeyed"
+    assert await house.write("join", author="cid@example.com") == "kept"
+    assert await house.connection.fetchval("SELECT count(*) FROM notices") == 2
+
+
 async def test_one_address_in_two_forms_is_one_member(house: House) -> None:
     await house.policy("open")
     for form in ("ann@bücher.example", "Ann@XN--BCHER-KVA.example", "ANN@BÜCHER.example"):
@@ -331,3 +340,24 @@ async def test_who_left_while_deliveries_were_made_is_found_by_the_claim(house: 
     assert claimed is not None
     assert [each.address for each in claimed.recipients] == ["Member-2@example.com", "Member-3@example.com"]
     assert await stored.states(house.connection, mailing_id) == {"open": 2, "cancelled": 1}
+
+
+async def test_mail_to_the_owner_goes_to_the_owners_or_else_to_the_operator(house: House) -> None:
+    target = NewTarget(f"{house.name}-owner@lists.example.org", TargetKind.OPERATOR, house.list_id)
+
+    async def readers() -> list[str]:
+        message = stored.new_message(target)
+        await messages.store(house.connection, message)
+        await house.handle(MailReceived(str(message.id)))
+        rows = await house.connection.fetch(
+            "SELECT recipient FROM deliveries d JOIN mailings m ON m.id = d.mailing_id WHERE m.message_id = $1"
+            " ORDER BY recipient",
+            message.id,
+        )
+        return [row["recipient"] for row in rows]
+
+    assert await readers() == []
+    await house.connection.execute("UPDATE members SET role = 'moderator' WHERE email_key LIKE 'member-3@%'")
+    assert await readers() == ["Member-3@example.com"]
+    await house.connection.execute("UPDATE members SET role = 'owner' WHERE email_key SIMILAR TO 'member-(1|2)@%'")
+    assert await readers() == ["Member-1@example.com", "Member-2@example.com"]

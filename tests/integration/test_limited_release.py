@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from services.scheduler.limited_release import LimitedReleaser
+from services.scheduler.limited_release import BATCHES_A_STEP, MAX_UNCLAIMED, LimitedReleaser
 from services.scheduler.release import Releaser
 from shared.contracts.commands import SendBatch
 from shared.contracts.topology import Lane
@@ -92,6 +92,27 @@ async def test_no_more_batches_are_out_than_the_limit_has_connections(
     for _ in range(3):
         assert await releaser.step()
     assert await sizes(connection) == [10, 10, 10]
+
+
+async def test_many_connections_of_one_domain_are_in_no_other_limits_way(
+    connection: RawConnection, releaser: LimitedReleaser
+) -> None:
+    await limit(connection, connections=1000, messages_per_connection=1)
+    await stored.new_mailing(connection, 400)
+    await limit(connection, "z.example.com", connections=2, messages_per_connection=1)
+    for _ in range(3):
+        await releaser.step()
+    assert await sizes(connection) == [1] * MAX_UNCLAIMED, "more would stand in the queue before the others"
+    # The nodes are so fast that each step finds nothing unclaimed.
+    await connection.execute("UPDATE batches SET state = 'claimed', claim = gen_random_uuid()")
+    other = await stored.new_mailing(connection, 10)
+    await connection.execute("UPDATE outstanding SET domain_limit = 'z.example.com' WHERE mailing_id = $1", other)
+    await releaser.step()
+    rows = await connection.fetch(
+        "SELECT domain_limit, count(*) AS n FROM batches WHERE state = 'released' GROUP BY 1 ORDER BY 1"
+    )
+    assert [tuple(row) for row in rows] == [(PATTERN, BATCHES_A_STEP - 2), ("z.example.com", 2)]
+    await connection.execute("UPDATE batches SET state = 'released', claim = NULL")
 
 
 async def test_a_dead_nodes_connections_are_free_after_the_takeover(
@@ -243,11 +264,28 @@ async def test_both_limits_hold_where_a_limited_list_writes_to_a_limited_domain(
         await releaser.step()
     given = await moments(connection)
     assert 5 <= len(given) <= 9
-    ends = await connection.fetchrow(
-        "SELECT (SELECT next_start_at FROM mailing_lists), (SELECT next_start_at FROM domain_limits)"
+
+
+async def test_a_slow_lists_mail_does_not_keep_its_domains_from_others(
+    connection: RawConnection, releaser: LimitedReleaser
+) -> None:
+    await limit(connection, messages_per_minute=600)
+    slow = await stored.new_mailing(connection, 50)
+    await connection.execute("UPDATE mailing_lists SET max_messages_per_hour = 10")
+    await releaser.step()
+    express = await stored.new_mailing(connection, 1, lane=Lane.EXPRESS)
+    others = await stored.new_mailing(connection, 500)
+    await releaser.step()
+    rows = await connection.fetch("SELECT mailing_id, open FROM batches ORDER BY starts_at, id")
+    assert [tuple(row) for row in rows[:2]] == [(slow, 1), (express, 1)]
+    assert sum(row["open"] for row in rows if row["mailing_id"] == others) > 50
+    given = await moments(connection)
+    assert all(later - earlier > interval_seconds(600, 60) - 1e-4 for earlier, later in pairwise(given))
+    assert given[-1] < 20, "nobody waits six minutes for the list's next moment"
+    list_waits_seconds = await connection.fetchval(
+        "SELECT extract(epoch FROM max(next_start_at) - now())::float FROM mailing_lists"
     )
-    assert ends is not None
-    assert ends[0] == ends[1]
+    assert 350 < list_waits_seconds <= 3601 / 10 + 2
 
 
 async def test_what_two_nodes_died_of_is_alone_under_a_limit_too(

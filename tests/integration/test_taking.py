@@ -374,6 +374,18 @@ async def test_recipients_whose_domain_has_a_limit_by_now_go_back_under_it(
     assert [tuple(row) for row in rows] == [("example.com", None)] * 3
 
 
+async def test_what_a_node_holds_goes_back_under_a_limit_that_is_set_now(connection: RawConnection, node: Node) -> None:
+    await node.take(await released(connection, 3))
+    node.taker.hand_back_misfits()
+    assert len(node.backlog) == 3
+    node.domain_limits = ["example.com"]
+    node.taker.hand_back_misfits()
+    await node.taker.settle()
+    assert len(node.backlog) == node.taker.open == 0
+    rows = await connection.fetch("SELECT domain_limit, batch_id FROM outstanding")
+    assert [tuple(row) for row in rows] == [("example.com", None)] * 3
+
+
 async def test_recipients_whose_limit_was_lifted_go_back_without_it(connection: RawConnection, node: Node) -> None:
     await take_limited(node, await limited(connection, 2))
     await node.taker.settle()

@@ -45,7 +45,8 @@ async def set_domain_limit(
     database: Store, pattern: Pattern, limit: DomainLimitSettings, announce: Announcing, background: BackgroundTasks
 ) -> DomainLimitAnswer:
     """Limit what all nodes together do towards the pattern's domains, in force within 2 seconds, in the place of what
-    was set before. Mail that waits for its turn holds up nobody else's."""
+    was set before. Mail that waits for its turn holds up nobody else's. Where there was another rate before, its next 9
+    seconds are given out already."""
     try:
         normal = normalised(pattern)
     except InvalidPattern as error:

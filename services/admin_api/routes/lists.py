@@ -92,6 +92,8 @@ async def change_list(database: Store, address: ListAddress, change: ListChange)
         found = await list_at(session, address)
         for name in change.model_fields_set:
             setattr(found, name, getattr(change, name))
+        if "max_messages_per_hour" in change.model_fields_set:
+            await lists.pace_anew(session, found)
     return ListAnswer.model_validate(found)
 
 

@@ -12,11 +12,11 @@ from services.admin_api.schemas.base import Answer, Body, Moment, refuse
 class DomainLimitSettings(Body):
     """What all nodes together may do towards the domains of a pattern. Null or absent is unlimited."""
 
-    connections: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    connections: Annotated[int, Field(strict=True, ge=1, le=10_000)] | None = None
     """SMTP connections open at once: 1 to 10,000. Without it, a domain that is limited otherwise has at most 50."""
-    messages_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    messages_per_minute: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None
     """Messages started in any 60 seconds, evenly: 1 to 1,000,000."""
-    messages_per_connection: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    messages_per_connection: Annotated[int, Field(strict=True, ge=1, le=10_000)] | None = None
     """Messages on one connection before it is closed: 1 to 10,000. No more than 100 are ever sent on one."""
 
     @model_validator(mode="after")

@@ -16,12 +16,12 @@ DisplayName = Annotated[OneLine, StringConstraints(max_length=200)]
 Description = Annotated[OneLine, StringConstraints(max_length=1000)]
 #: Express is for confirmations and replies alone.
 ListLane = Literal[Lane.POSTS, Lane.BULK]
-MessagesPerHour = Annotated[int, Field(ge=1, le=100_000_000)]
+MessagesPerHour = Annotated[int, Field(strict=True, ge=1, le=100_000_000)]
 
 
-#: Seconds between attempts: none sooner than a second, none later than 30 days.
-RetrySchedule = Annotated[list[Annotated[float, Field(ge=1, le=2_592_000)]], Field(min_length=1, max_length=50)]
-GiveUpAfter = Annotated[float, Field(ge=1, le=2_592_000)]
+#: Seconds between attempts, or until the last one: none sooner than a second, none later than 30 days.
+GiveUpAfter = Annotated[float, Field(strict=True, ge=1, le=2_592_000)]
+RetrySchedule = Annotated[list[GiveUpAfter], Field(min_length=1, max_length=50)]
 
 
 class NewList(NewPostingRules):

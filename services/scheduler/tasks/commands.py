@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from shared.core.address import Address
-from shared.core.courtesy import CountedAs
+from shared.core.courtesy import MAX_COMMANDS_A_NETWORK, MAX_COMMANDS_A_PEER, CountedAs, peer_and_network
 from shared.core.list_address import Door, DoorAddress
 from shared.core.mailing import TargetState
 from shared.core.subscription import RequestAction, RequestSource
@@ -20,7 +20,7 @@ from shared.runtime import notices
 from shared.runtime.consequences import Consequences
 from shared.runtime.notices import Notice
 from shared.runtime.subscriptions import MODE_WORDS, Confirmed, Subscriptions
-from shared.store import members, messages, subscription_requests
+from shared.store import form_tallies, members, messages, subscription_requests
 from shared.store.engine import RawConnection
 from shared.store.messages import NewTarget, Waiting
 
@@ -58,6 +58,8 @@ class ObeyCommands:
             return await _keep(connection, message.id, target, writer.because)
         if door.door is Door.CONFIRM:
             return await self._confirm(connection, message.id, target, door.token)
+        if not await _may_ask(connection, message.peer):
+            return await _keep(connection, message.id, target, "too many commands came from its server this hour")
         if target.list_id is None:
             raise ValueError(f"{target.address} is a list's, but no list is named")
         implied = _IMPLIED.get(door.door)
@@ -143,6 +145,13 @@ def _action(command: Command) -> RequestAction | None:
     if command.mode is not None:
         return RequestAction.setting(command.mode)
     return {CommandKind.JOIN: RequestAction.JOIN, CommandKind.LEAVE: RequestAction.LEAVE}.get(command.kind)
+
+
+async def _may_ask(connection: RawConnection, host: str) -> bool:
+    """Whether the server that a message came from may bring one more; it is counted."""
+    peer, network = (f"mail {each}" for each in peer_and_network(host))
+    uses = await form_tallies.count(connection, [peer, network])
+    return uses[network] <= MAX_COMMANDS_A_NETWORK and (peer == network or uses[peer] <= MAX_COMMANDS_A_PEER)
 
 
 async def _which(connection: RawConnection, address: Address) -> list[str]:

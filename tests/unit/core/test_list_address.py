@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.core.address import InvalidAddress
 from shared.core.list_address import MAX_NAME_CHARACTERS, Door, DoorAddress, list_address
@@ -62,6 +64,13 @@ def test_a_domain_that_is_none_is_refused(domain: str) -> None:
 )
 def test_a_lists_other_addresses_are_told_by_their_endings(local: str, door: DoorAddress | None) -> None:
     assert DoorAddress.parse(local) == door
+
+
+@given(st.text() | st.from_regex(r"[a-z+-]*(confirm|leave|join)\+?[0-9a-f]*", fullmatch=True))
+def test_any_local_part_is_read(local: str) -> None:
+    found = DoorAddress.parse(local)
+    if found is not None and found.token and found.list_name:
+        assert found.list_name in local
 
 
 def test_an_address_with_a_token_names_the_list_where_there_is_room() -> None:

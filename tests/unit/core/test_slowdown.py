@@ -4,34 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-
 from shared.core.slowdown import (
     MIN_PER_MINUTE,
     UP_PER_MINUTE,
     Slowdown,
     Tally,
     adjusted,
-    is_volume_refusal,
 )
-from shared.core.smtp_reply import Reply
-
-
-@pytest.mark.parametrize(
-    ("reply", "is_for_volume"),
-    [
-        (Reply(421, "Too busy"), True),
-        (Reply(450, "4.7.1 Too many messages"), True),
-        (Reply(451, "4.4.5 System congestion"), True),
-        (Reply(450, "4.2.1 The mailbox is asleep"), False),
-        (Reply(451, "Try later"), False),
-        (Reply(550, "5.7.1 Not allowed"), False),
-        (Reply(250, "2.0.0 OK"), False),
-        (None, False),
-    ],
-)
-def test_volume_refusals_are_known_by_their_codes(reply: Reply | None, is_for_volume: bool) -> None:
-    assert is_volume_refusal(reply) is is_for_volume
 
 
 def test_refusals_halve_what_was_sent() -> None:

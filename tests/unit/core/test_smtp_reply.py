@@ -70,8 +70,27 @@ def test_the_text_is_fit_to_be_stored() -> None:
     (reply,) = ReplyParser().feed(b"550 a\0b\x1b[31m\xff " + b"x" * 5_000 + b"\r\n")
     assert reply.text.startswith("a?b?[31m? xxx")
     assert len(reply.text) == MAX_REPLY_TEXT
+    (reply,) = ReplyParser().feed(b"550 x" + "ü".encode() * 5_000 + b"\r\n")
+    assert reply.text == "x" + "ü" * ((MAX_REPLY_TEXT - 1) // 2)
 
 
 def test_an_enhanced_status_is_read_from_the_first_line() -> None:
     (reply,) = ReplyParser().feed(b"550-5.1.1 no such user\r\n550 5.1.1 really\r\n")
     assert reply.enhanced_status == "5.1.1"
+
+
+@pytest.mark.parametrize(
+    ("reply", "is_for_volume"),
+    [
+        (Reply(421, "Too busy"), True),
+        (Reply(450, "4.7.1 Too many messages"), True),
+        (Reply(451, "4.4.5 System congestion"), True),
+        (Reply(450, "4.2.1 The mailbox is asleep"), False),
+        (Reply(451, "Try later"), False),
+        (Reply(550, "4.7.1 Confused"), False),
+        (Reply(550, "5.7.1 Not allowed"), False),
+        (Reply(250, "2.0.0 OK"), False),
+    ],
+)
+def test_a_refusal_for_volume_is_known_by_its_codes(reply: Reply, is_for_volume: bool) -> None:
+    assert reply.is_about_volume is is_for_volume

@@ -86,6 +86,8 @@ class Node:
     ) -> None:
         self.connections: list[FakeConnection] = []
         self.reports: list[Report] = []
+        #: What was told of how the domains answer.
+        self.counted: list[Outcome] = []
         self.may_commit = asyncio.Event()
         self.may_commit.set()
         self._answer, self.takes_8bit = answer, takes_8bit
@@ -101,7 +103,7 @@ class Node:
             limiter,
             self,
             self.record,
-            lambda _batch, _domain, _outcome: None,
+            lambda _batch, _domain, outcome: self.counted.append(outcome),
             destination=lambda address: address.ascii_domain,
             secret=b"x" * 16,
             may_send=lambda: self.may_send,
@@ -266,6 +268,20 @@ async def test_a_kept_connection_that_ends_says_nothing_about_the_recipient() ->
     async with node.running():
         await node.until_ended(node.add(PERSONAL, *members(3)))
     assert [report.retry_after_seconds < 2 for report in node.reports] == [False, True, False]
+
+
+async def test_that_a_connection_was_kept_long_enough_is_no_refusal_for_volume() -> None:
+    plain, with_reason = (Outcome(DEFERRED, "421 to MAIL", Reply(421, words)) for words in ("enough", "4.7.0 too much"))
+    outcomes = [plain, EVERYBODY, plain, EVERYBODY, with_reason]
+    node = Node(lambda recipients: [outcomes.pop(0)] * len(recipients))
+    async with node.running():
+        await node.until_ended(node.add(PERSONAL, *members(1)))
+        node.connections[-1].is_usable = False
+        await node.until_ended(node.add(PERSONAL, *members(2)))
+        node.connections[-1].is_usable = False
+        await node.until_ended(node.add(PERSONAL, *members(2)))
+    assert node.counted == [plain, EVERYBODY, EVERYBODY, with_reason]
+    assert len(node.reports) == 5
 
 
 async def test_a_slot_kept_for_express_mail_takes_any_when_there_are_fewer_connections() -> None:
