@@ -21,7 +21,8 @@ class Service(Child):
 
     def __init__(self, name: str, kind: str, log: Path, environment: Mapping[str, str]) -> None:
         self.kind = kind
-        self.health_port = free_port()
+        self.health_host = environment.get("LISTFLEET_HEALTH_HOST", LOOPBACK)
+        self.health_port = int(environment.get("LISTFLEET_HEALTH_PORT") or free_port())
         super().__init__(
             name,
             [sys.executable, "-m", f"services.{kind}"],
@@ -32,7 +33,7 @@ class Service(Child):
 
     def is_ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"http://{LOOPBACK}:{self.health_port}/readyz", timeout=2) as answer:
+            with urllib.request.urlopen(f"http://{self.health_host}:{self.health_port}/readyz", timeout=2) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False

@@ -14,11 +14,11 @@ _FIRST, _LAST = 20_000, 32_000
 _named: set[int] = set()
 
 
-def is_free(port: int) -> bool:
+def is_free(port: int, address: str = LOOPBACK) -> bool:
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind((LOOPBACK, port))
+            listener.bind((address, port))
             listener.listen(1)
         except OSError:
             return False
@@ -34,3 +34,12 @@ def free_port(preferred: int | None = None) -> int:
         if port not in _named and is_free(port):
             _named.add(port)
             return port
+
+
+def free_addresses(count: int, *, port: int) -> list[str]:
+    """So many neighbouring loopback addresses at which nobody listens on `port`, nor on port 53."""
+    while True:
+        network = f"127.{random.randint(1, 250)}.{random.randint(0, 250)}"  # noqa: S311
+        addresses = [f"{network}.{number}" for number in range(1, count + 1)]
+        if all(is_free(port, address) and is_free(53, address) for address in addresses):
+            return addresses

@@ -30,7 +30,7 @@ class RabbitMQ:
     def __init__(
         self, folder: Path, server: Path, *, port: int | None = None, parameters: Mapping[str, int] | None = None
     ) -> None:
-        """`server` is the start script, as `rabbitmq_install.find_server` returns it; `parameters` are
+        """`server` is the start script, as `rabbitmq_install.find_or_install_server` returns it; `parameters` are
         of RabbitMQ's Erlang application, also those that rabbitmq.conf has no word for."""
         self._folder = folder.resolve()
         self._folder.mkdir(parents=True, exist_ok=True)

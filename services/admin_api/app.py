@@ -12,6 +12,7 @@ from services.admin_api import docs_page, openapi, problems
 from services.admin_api.routes import (
     deliveries,
     dkim_keys,
+    dns,
     domain_limits,
     held_posts,
     lists,
@@ -30,6 +31,7 @@ from services.admin_api.routes import (
     tls_policies,
 )
 from services.admin_api.routes.dkim_keys import KeyRoom
+from services.admin_api.routes.dns import CheckDns
 from services.admin_api.routes.nodes import Announce
 from services.admin_api.routes.parked import Publish
 from services.admin_api.routes.subscription_requests import Follow
@@ -53,6 +55,7 @@ _RESOURCES = (
     suppressions,
     parked,
     dkim_keys,
+    dns,
     nodes,
     node_defaults,
     domain_limits,
@@ -66,13 +69,15 @@ def application(
     announce: Announce,
     publish: Publish,
     key_room: KeyRoom,
+    check_dns: CheckDns,
     subscriptions: Subscriptions,
     follow: Follow,
     sync_places: Collection[str] = (),
 ) -> FastAPI:
     """The API on `database`, telling the nodes of changes through `announce`, handing payloads to the queues through
-    `publish`, making signing keys with `key_room`, and deciding about requests with `subscriptions`, with what follows
-    from that by `follow`; members may be read from files at `sync_places`."""
+    `publish`, making signing keys with `key_room`, comparing planned records with the DNS through `check_dns`, and
+    deciding about requests with `subscriptions`, with what follows from that by `follow`; members may be read from
+    files at `sync_places`."""
     app = FastAPI(
         title="Listfleet",
         version="1",
@@ -88,6 +93,7 @@ def application(
     app.state.announce = announce
     app.state.publish = publish
     app.state.key_room = key_room
+    app.state.check_dns = check_dns
     app.state.subscriptions = subscriptions
     app.state.follow = follow
     app.state.sync_places = sync_places

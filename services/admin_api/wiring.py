@@ -13,6 +13,7 @@ from services.admin_api.settings import AdminSettings
 from shared.broker.connection import BrokerUnavailable
 from shared.broker.publisher import Publisher
 from shared.contracts.base import Payload
+from shared.dns.check import QUESTION_SECONDS, check
 from shared.dns.resolver import LookupFailedError, NoSuchDomainError, Resolver
 from shared.runtime.consequences import follow
 from shared.runtime.http import HttpServer
@@ -44,9 +45,10 @@ def build(settings: AdminSettings) -> Process:
         return True
 
     keys = KeyRoom(settings.secret.encode(), partial(_look_up, Resolver(settings.nameserver, cache_size=0)))
+    check_dns = partial(check, resolver=Resolver(settings.nameserver, lifetime_seconds=QUESTION_SECONDS, cache_size=0))
     subscriptions = Subscriptions(settings.links)
     following = partial(follow, database, publisher)
-    app = application(database, announce, publish, keys, subscriptions, following, settings.sync_places)
+    app = application(database, announce, publish, keys, check_dns, subscriptions, following, settings.sync_places)
     server = HttpServer(app, settings.admin_host, settings.admin_port)
 
     async def nothing() -> None:

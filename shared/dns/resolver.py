@@ -10,7 +10,6 @@ import dns.exception
 import dns.name
 import dns.nameserver
 import dns.resolver
-import dns.reversename
 
 #: Answers kept; some kilobytes each.
 CACHE_SIZE = 5_000
@@ -57,11 +56,10 @@ class Resolver:
         """The TXT records, each of its strings joined, empty when there are none. Raises the two errors above."""
         return tuple(b"".join(rdata.strings).decode("utf-8", "replace") for rdata in await self._ask(name, "TXT"))
 
-    async def names_of(self, address: str) -> tuple[str, ...]:
-        """The names that an address has by PTR records, without the root's dot. Raises the two errors above."""
-        return tuple(
-            _host(rdata.target) for rdata in await self._ask(str(dns.reversename.from_address(address)), "PTR")
-        )
+    async def names(self, name: str, kind: str) -> tuple[str, ...]:
+        """The names that "PTR" or "CNAME" records lead to, lower-case, none when there are none. Raises the two errors
+        above."""
+        return tuple(_host(rdata.target).lower() for rdata in await self._ask(name, kind))
 
     async def _ask(self, name: str, rdtype: str) -> list[Any]:
         try:

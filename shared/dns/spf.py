@@ -110,7 +110,7 @@ class _Evaluation:
     async def _is_named(self, name: str) -> bool:
         """The client's name is below `name`, and that name's address is the client's (§5.5)."""
         try:
-            names = await self.resolver.names_of(str(self.question.client))
+            names = await self.resolver.names(self.question.client.reverse_pointer, "PTR")
         except (NoSuchDomainError, LookupFailedError):
             names = ()
         self._count_void(is_void=not names)

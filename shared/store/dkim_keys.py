@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import Column, Index, LargeBinary, UniqueConstraint, delete, func, text, update
+from sqlalchemy import Column, Index, LargeBinary, UniqueConstraint, delete, func, or_, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Field, SQLModel, col, select
 
 from shared.core.dkim import DkimAlgorithm, DkimKeyState
 from shared.store.columns import enum_type, identity_field, moment_field
 from shared.store.engine import RawConnection, Session
+
+#: How long the record of a retired key stays in the DNS: mail is on its way for days.
+PUBLISHED_AFTER_RETIRING = timedelta(days=7)
 
 
 class DkimKey(SQLModel, table=True):
@@ -92,6 +95,17 @@ async def page(session: Session, *, domain: str | None, after_id: int = 0, limit
     statement = select(DkimKey).where(col(DkimKey.id) > after_id).order_by(col(DkimKey.id)).limit(limit)
     if domain is not None:
         statement = statement.where(col(DkimKey.domain) == domain)
+    return (await session.exec(statement)).all()
+
+
+async def to_publish(session: Session) -> Sequence[DkimKey]:
+    """Keys whose records are to stand in the DNS, in the order they were made: of a retired one as long as mail that it
+    signed may be on its way."""
+    statement = (
+        select(DkimKey)
+        .where(or_(col(DkimKey.retired_at).is_(None), col(DkimKey.retired_at) > func.now() - PUBLISHED_AFTER_RETIRING))
+        .order_by(col(DkimKey.id))
+    )
     return (await session.exec(statement)).all()
 
 

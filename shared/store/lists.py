@@ -188,6 +188,11 @@ async def is_our_domain(session: Session, domain: str) -> bool:
     return (await session.exec(statement)).first() is not None
 
 
+async def domains(session: Session) -> Sequence[str]:
+    """The domains that lists live in, by name."""
+    return (await session.exec(select(MailingList.domain).distinct().order_by(col(MailingList.domain)))).all()
+
+
 async def page(session: Session, *, after_id: int = 0, limit: int = 100) -> Sequence[MailingList]:
     """Lists in the order they were made, those with an id above `after_id`."""
     statement = select(MailingList).where(col(MailingList.id) > after_id).order_by(col(MailingList.id)).limit(limit)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -12,7 +12,10 @@ import httpx
 from services.admin_api.app import BASE, application
 from services.admin_api.auth import FIRST_TOKEN_NAME
 from services.admin_api.routes.dkim_keys import KeyRoom
+from services.admin_api.routes.dns import CheckDns
 from shared.contracts.base import Payload
+from shared.core.dns.finding import Finding
+from shared.core.dns.record import PlannedRecord
 from shared.core.links import Links
 from shared.core.tokens import Tokens
 from shared.runtime.consequences import follow
@@ -23,6 +26,10 @@ from tests.fakes.kept_publisher import KeptPublisher
 
 
 async def _no_records(_name: str) -> tuple[str, ...]:
+    return ()
+
+
+async def nothing_checked(_planned: Sequence[PlannedRecord]) -> Sequence[Finding]:
     return ()
 
 
@@ -62,7 +69,10 @@ class AdminClient(httpx.AsyncClient):
 
 @asynccontextmanager
 async def admin_client(
-    database_url: str, key_room: KeyRoom = KEY_ROOM, sync_places: Collection[str] = ()
+    database_url: str,
+    key_room: KeyRoom = KEY_ROOM,
+    check_dns: CheckDns = nothing_checked,
+    sync_places: Collection[str] = (),
 ) -> AsyncIterator[AdminClient]:
     """A client of an API on this database."""
     database = Database(database_url, name="test admin")
@@ -78,7 +88,7 @@ async def admin_client(
         return True
 
     following = partial(follow, database, KeptPublisher())
-    app = application(database, announce, publish, key_room, SUBSCRIPTIONS, following, sync_places)
+    app = application(database, announce, publish, key_room, check_dns, SUBSCRIPTIONS, following, sync_places)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     headers = {"Authorization": f"Bearer {TOKEN}"}
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 
 from shared.dns.resolver import LookupFailedError, MxRecord, NoSuchDomainError
@@ -27,8 +26,8 @@ class FakeResolver:
     async def addresses(self, host: str, family: str) -> tuple[str, ...]:
         return self._ask(host, family)
 
-    async def names_of(self, address: str) -> tuple[str, ...]:
-        return self._ask(ipaddress.ip_address(address).reverse_pointer, "PTR")
+    async def names(self, name: str, kind: str) -> tuple[str, ...]:
+        return self._ask(name, kind)
 
     def _ask(self, name: str, kind: str) -> tuple[str, ...]:
         name = name.lower().rstrip(".")

@@ -54,7 +54,7 @@ async def balancer(folder: Path, nodes: list[tuple[int, int]]) -> AsyncIterator[
     """HAProxy's port. The nodes, by their ports of SMTP and health, stand where containers are found by their name."""
     port = free_port()
     lines = (PROJECT / "deploy" / "haproxy.cfg").read_text().splitlines()
-    backend = lines[lines.index("backend ingress") : lines.index("frontend http")]
+    backend = lines[lines.index("backend ingress") : lines.index("backend ingress_alive")]
     assert [line for line in backend if "server-template" in line] == [
         "    server-template ingress 1-16 ingress:2525 send-proxy-v2"
     ]

@@ -21,7 +21,9 @@ from services.admin_api.schemas.base import MAX_ID, Page
 from services.admin_api.schemas.dkim_keys import DkimCheckAnswer, DkimKeyAnswer, DnsRecord, NewDkimKey
 from shared.core.address import Address, InvalidAddress
 from shared.core.dkim import DkimAlgorithm
-from shared.mail.dkim_keys import fault_of_records, make_key, record_text, to_der, zone_line
+from shared.core.dns.record import text_data
+from shared.core.dns.rules.signing_keys import fault_of_records
+from shared.mail.dkim_keys import make_key, record_text, to_der
 from shared.store import dkim_keys, lists
 from shared.store.dkim_keys import DkimKey
 from shared.store.sealing import seal
@@ -174,7 +176,9 @@ def _there(key: DkimKey | None, key_id: int) -> DkimKey:
 
 def _answer(key: DkimKey) -> DkimKeyAnswer:
     record = DnsRecord(
-        name=key.record_name, text=key.record_text, zone_line=zone_line(key.record_name, key.record_text)
+        name=key.record_name,
+        text=key.record_text,
+        zone_line=f"{key.record_name}. IN TXT {text_data(key.record_text)}",
     )
     return DkimKeyAnswer(
         id=key.id,
