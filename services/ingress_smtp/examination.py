@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 
 from shared.core.posting.post import Post, Refuse
@@ -20,6 +21,11 @@ _FIELDS_THAT_STAND_ONCE = ("subject", "sender", "reply-to", "date", "message-id"
 _DESTINATION_FIELDS = ("to", "cc", "resent-to", "resent-cc")
 #: Who sends a command by mistake writes no more than this, with HTML and a signature.
 _MAX_COMMAND_BYTES = 16 * 1024
+#: With a subject that is none. To read the text of every message would take longer than all the rest.
+_TINY_BYTES = 300
+_COMMAND_SUBJECT = re.compile(
+    r"(?:\w{1,4}:\s*){0,3}(?:join|leave|subscribe|unsubscribe|signoff|set|confirm)\b", re.IGNORECASE
+)
 #: `help` may be a cry.
 _COMMANDS = frozenset({CommandKind.JOIN, CommandKind.LEAVE, CommandKind.SET, CommandKind.CONFIRM})
 
@@ -71,7 +77,7 @@ def _facts(header: Header, envelope_sender: str, content: bytes, *, with_attachm
         size_bytes=len(content),
         has_overlong_line=has_line_longer_than(MAX_LINE_OCTETS, content),
         destinations=_destinations(header),
-        command=_command(content),
+        command=_command(content, header),
         attachments=found.attachments,
         has_hidden_parts=found.has_more,
     )
@@ -82,9 +88,12 @@ def _destinations(header: Header) -> frozenset[str]:
     return frozenset(address.key for value in values for address in mailboxes(value).addresses)
 
 
-def _command(content: bytes) -> str:
-    """The command that is all that `content` says."""
-    if len(content) > _MAX_COMMAND_BYTES:
+def _command(content: bytes, header: Header) -> str:
+    """The command that is all that `content` says. Texts are read only where a look shows that it may be one."""
+    body_bytes = len(content) - header.body_at
+    subject = header.first("subject")
+    is_likely = body_bytes <= _TINY_BYTES or (subject is not None and _COMMAND_SUBJECT.match(_raw_text(subject)))
+    if not is_likely or body_bytes > _MAX_COMMAND_BYTES:
         return ""
     read = read_commands(content)
     kinds = {command.kind for command in read.commands}

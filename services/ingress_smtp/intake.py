@@ -120,7 +120,7 @@ class Intake:
     async def _examine_and_store(self, submission: Submission) -> Reply:
         examined = await _examine(submission)
         if isinstance(examined, Refuse):
-            return _refusal(examined)
+            return _refusal(examined, submission)
         try:
             async with asyncio.timeout(STORE_TIMEOUT_SECONDS):
                 cases = [
@@ -133,7 +133,7 @@ class Intake:
             refusals = [verdict for verdict in verdicts if isinstance(verdict, Refuse)]
             # The reply to DATA cannot tell recipients apart: it refuses when all of them do.
             if len(refusals) == len(cases):
-                return _refusal(refusals[0])
+                return _refusal(refusals[0], submission)
             message = self._message(submission, examined, tuple(case.target(examined, belief) for case in cases))
             async with asyncio.timeout(STORE_TIMEOUT_SECONDS):
                 await self._store.store(message)
@@ -175,7 +175,14 @@ async def _examine(submission: Submission) -> Examined | Refuse:
     return doing() if len(submission.content) <= _SMALL_BYTES else await asyncio.to_thread(doing)
 
 
-def _refusal(refuse: Refuse) -> Reply:
+def _refusal(refuse: Refuse, submission: Submission) -> Reply:
+    log.info(
+        "message refused",
+        because=refuse.because,
+        client=submission.client.address,
+        sender=submission.envelope_sender,
+        to=[route.address for route in submission.routes[:3]],
+    )
     # RFC 5321 §4.5.3.1.10 has a code of its own for what is too large.
     code = 552 if refuse.enhanced_status == "5.3.4" else 550
     return Reply(code, f"{refuse.enhanced_status} {refuse.because[:1].upper()}{refuse.because[1:]}")

@@ -245,8 +245,13 @@ async def take(connection: RawConnection, message_id: UUID) -> Waiting | None:
     )
     if row is None:
         return None
+    # In one order for all messages: two copies of a post to the same lists must not wait for each other.
     targets = await connection.fetch(
-        "SELECT address, kind, list_id FROM message_targets WHERE message_id = $1 AND state = 'received'", message_id
+        """
+        SELECT address, kind, list_id FROM message_targets WHERE message_id = $1 AND state = 'received'
+        ORDER BY address
+        """,
+        message_id,
     )
     return Waiting(
         id=row["id"],
