@@ -48,10 +48,18 @@ class Telling:
         author = _author(held)
         if author is None or not held.tells_author or held.came_through_a_list:
             return told
-        # Of all lists together: the cause names the day.
-        cause = f"held-author:{author.counting_key}:{held.held_at.date()}"
-        notice = Notice(NoticeKind.POST_HELD, cause, held.list_id, author, _values(held), is_answer=True)
-        return told + await _tell(connection, notice)
+        notice = Notice(
+            NoticeKind.POST_HELD,
+            f"held:{held.id}:author",
+            held.list_id,
+            author,
+            _values(held),
+            is_answer=True,
+            counted_as=CountedAs.HELD_AUTHOR,
+        )
+        return told + (
+            await _tell(connection, notice) if await notices.has_room(connection, notice) else Consequences()
+        )
 
     async def remind_of(self, connection: RawConnection, held: Held) -> Consequences:
         """Tell the moderators again."""
@@ -70,12 +78,13 @@ class Telling:
             cause = f"held:{held.id}:{word}:{to.key}"
             # Anybody can make many; those that nobody is told of are reminded of, and in the API.
             notice = Notice(NoticeKind.POST_TO_MODERATE, cause, held.list_id, to, values, counted_as=CountedAs.HELD)
-            if await notices.has_room(connection, notice):
-                told += await _tell(connection, notice)
+            told += await _tell(connection, notice)
         return told
 
     async def _moderators(self, connection: RawConnection, list_id: int) -> Sequence[Address]:
         found = [Address.parse(email) for email in await held_posts.moderators_of(connection, list_id)]
+        # In one order for all lists: `has_room` locks each mailbox until the transaction ends.
+        found.sort(key=lambda address: address.counting_key)
         return found or ([Address.parse(self.operator_address)] if self.operator_address else [])
 
     def _urls(self, held: Held) -> dict[str, str]:
@@ -131,6 +140,9 @@ async def _ban(connection: RawConnection, held: Held) -> None:
 
 
 async def _tell(connection: RawConnection, notice: Notice) -> Consequences:
+    """Send it if the mailbox may get one more."""
+    if not await notices.has_room(connection, notice):
+        return Consequences()
     return Consequences(tuple(await notices.send(connection, notice)))
 
 

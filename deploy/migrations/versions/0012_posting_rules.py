@@ -14,7 +14,7 @@ depends_on = None
 
 _STATEMENTS = (
     *(f"ALTER TYPE target_state ADD VALUE '{state}'" for state in ("held", "rejected", "discarded", "expired")),
-    "ALTER TYPE counted_as ADD VALUE 'held'",
+    *(f"ALTER TYPE counted_as ADD VALUE '{counted_as}'" for counted_as in ("held", "held_author")),
     "CREATE TYPE non_member_action AS ENUM ('refuse', 'hold', 'discard')",
     "CREATE TYPE moderation AS ENUM ('flagged', 'everybody')",
     "CREATE TYPE held_decision AS ENUM ('approved', 'rejected', 'discarded', 'banned', 'expired')",
