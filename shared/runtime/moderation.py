@@ -57,9 +57,7 @@ class Telling:
             is_answer=True,
             counted_as=CountedAs.HELD_AUTHOR,
         )
-        return told + (
-            await _tell(connection, notice) if await notices.has_room(connection, notice) else Consequences()
-        )
+        return told + await _tell(connection, notice)
 
     async def remind_of(self, connection: RawConnection, held: Held) -> Consequences:
         """Tell the moderators again."""
