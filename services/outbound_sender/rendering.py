@@ -204,6 +204,7 @@ def compile_mailing(
             headers,
             message_id=f"<{mailing.message_uuid}@{mailing.list_domain}>",
             received_at=mailing.received_at,
+            settings=mailing.copies,
         )
     else:
         content = with_crlf(mailing.content)

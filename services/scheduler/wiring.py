@@ -15,6 +15,7 @@ from services.scheduler.slowing import Slowing
 from services.scheduler.stopping import Stopper
 from services.scheduler.sweep import Sweep
 from services.scheduler.takeover import Takeover
+from services.scheduler.tasks.authors import Authors
 from services.scheduler.tasks.commands import ObeyCommands
 from services.scheduler.tasks.destinations import Destinations
 from services.scheduler.tasks.expansion import Expand
@@ -91,6 +92,7 @@ def build(settings: SchedulerSettings) -> Process:
         publisher,
         ObeyCommands(subscriptions, settings.links.tokens),
         telling,
+        Authors(database, resolver),
         operator_address=settings.operator_address,
         publish_within_seconds=settings.publish_within_seconds,
         give_up_after_seconds=settings.give_up_after_seconds,

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from shared.core.copies import CopySettings
 from shared.core.mailing import MailingKind
 from shared.core.membership import PostingPolicy
+from shared.store.copies import COPY_COLUMNS, copy_settings
 from shared.store.engine import RawConnection
 
 
@@ -22,6 +24,8 @@ class MailingContent:
     personal: bool
     #: Each delivery has a return path of its own.
     verp_enabled: bool
+    #: What is done to the post for its copies.
+    copies: CopySettings
     list_name: str | None
     list_domain: str | None
     list_display_name: str
@@ -35,9 +39,10 @@ class MailingContent:
 async def load(connection: RawConnection, mailing_id: int) -> MailingContent | None:
     """The content of a mailing; `None` when there is no such mailing."""
     row = await connection.fetchrow(
-        """
+        f"""
         SELECT messages.content, messages.id AS message_uuid, messages.received_at, mailings.kind,
                mailings.return_domain, mailings.personal, mailings.verp_enabled, mailings.one_click,
+               mailings.is_from_list, {", ".join(f"mailings.{name}" for name in COPY_COLUMNS)},
                lists.name, lists.domain, lists.display_name, lists.posting_policy
         FROM mailings JOIN messages ON messages.id = mailings.message_id
         LEFT JOIN mailing_lists lists ON lists.id = mailings.list_id
@@ -53,6 +58,7 @@ async def load(connection: RawConnection, mailing_id: int) -> MailingContent | N
         return_domain=row["return_domain"],
         personal=row["personal"],
         verp_enabled=row["verp_enabled"],
+        copies=copy_settings(row),
         list_name=row["name"],
         list_domain=row["domain"],
         list_display_name=row["display_name"] or "",

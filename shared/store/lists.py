@@ -8,18 +8,20 @@ from types import MappingProxyType
 
 from sqlalchemy import ARRAY, Column, Float, UniqueConstraint, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import Field, SQLModel, col, select
+from sqlmodel import Field, col, select
 
 from shared.contracts.topology import Lane
+from shared.core.copies import DmarcMitigation
 from shared.core.membership import PostingPolicy
 from shared.core.pacing import next_within_seconds
 from shared.core.posting.post import ListRules, Moderation, NonMemberAction
 from shared.core.subscription import SubscriptionPolicy
 from shared.store.columns import enum_type, identity_field, moment_field, texts_column, within
+from shared.store.copies import CopyColumns
 from shared.store.engine import RawConnection, Session
 
 
-class MailingList(SQLModel, table=True):
+class MailingList(CopyColumns, table=True):
     """A list; its posting address is `name@domain`, both in lower case, the domain in its ASCII form."""
 
     __tablename__ = "mailing_lists"
@@ -48,6 +50,13 @@ class MailingList(SQLModel, table=True):
     personal: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     #: Each delivery has a return path of its own; off, a mailing has one, and transactions may have many recipients.
     verp_enabled: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
+    #: When its copies are from the list instead of from the author.
+    dmarc_mitigation: DmarcMitigation = Field(
+        default=DmarcMitigation.NEVER,
+        sa_column=Column(
+            enum_type(DmarcMitigation, "dmarc_mitigation"), nullable=False, server_default=DmarcMitigation.NEVER.value
+        ),
+    )
     #: The lane of what is posted to it.
     lane: Lane = Field(
         default=Lane.POSTS, sa_column=Column(enum_type(Lane, "lane"), nullable=False, server_default=Lane.POSTS.value)
@@ -130,6 +139,8 @@ async def add(
     retry_schedule_seconds: list[float] | None = None,
     give_up_after_seconds: float | None = None,
     posting_rules: Mapping[str, object] = MappingProxyType({}),
+    dmarc_mitigation: DmarcMitigation = DmarcMitigation.NEVER,
+    copies: CopyColumns | None = None,
 ) -> MailingList | None:
     """The new list `name@domain`, both as the table wants them; `None` when there is one already.
 
@@ -150,6 +161,8 @@ async def add(
         "retry_schedule_seconds": retry_schedule_seconds,
         "give_up_after_seconds": give_up_after_seconds,
         **posting_rules,
+        "dmarc_mitigation": dmarc_mitigation,
+        **(copies or CopyColumns()).model_dump(),
     }
     statement = insert(MailingList).values(values).on_conflict_do_nothing().returning(MailingList)
     return (await session.exec(statement)).scalar_one_or_none()

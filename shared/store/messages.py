@@ -295,6 +295,19 @@ async def beginning_of(connection: RawConnection, message_id: UUID, *, max_bytes
     )
 
 
+async def to_be_mitigated(connection: RawConnection, message_id: UUID, header_bytes: int) -> bytes | None:
+    """The first bytes of a message of which a list wants to know what its author's domain publishes; else `None`."""
+    return await connection.fetchval(  # type: ignore[no-any-return]
+        """
+        SELECT substring(content FROM 1 FOR $2) FROM messages
+        WHERE id = $1 AND EXISTS (SELECT FROM message_targets t JOIN mailing_lists l ON l.id = t.list_id
+                                  WHERE t.message_id = messages.id AND l.dmarc_mitigation = 'when_published')
+        """,
+        message_id,
+        header_bytes,
+    )
+
+
 async def first_of_its_kind(connection: RawConnection, list_id: int, message: Waiting) -> UUID:
     """The message that first brought this post to the list within seven days: this one, unless it is a duplicate."""
     return await connection.fetchval(  # type: ignore[no-any-return]

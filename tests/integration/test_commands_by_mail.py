@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 
+from services.scheduler.tasks.authors import Authors
 from services.scheduler.tasks.commands import ObeyCommands
 from services.scheduler.tasks.post import HandlePost
 from shared.contracts.events import DeliveriesCancelled, MailReceived
@@ -24,6 +25,7 @@ from shared.runtime.subscriptions import Subscriptions
 from shared.store import messages
 from shared.store.engine import Database, RawConnection
 from shared.store.messages import NewMessage, NewTarget
+from tests.fakes.dns import FakeResolver
 from tests.fakes.kept_publisher import KeptPublisher
 from tests.integration import stored
 
@@ -114,6 +116,7 @@ async def house(connection: RawConnection, database_url: str) -> AsyncIterator[H
         publisher,
         ObeyCommands(Subscriptions(links), TOKENS),
         Telling(links, None),
+        Authors(database, FakeResolver({})),
         operator_address=None,
         publish_within_seconds=5,
         give_up_after_seconds=1000,

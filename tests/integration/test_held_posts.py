@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from services.scheduler.kinds.held_posts import HeldPosts
+from services.scheduler.tasks.authors import Authors
 from services.scheduler.tasks.commands import ObeyCommands
 from services.scheduler.tasks.post import HandlePost
 from services.tracking_api.desk import Desk
@@ -29,6 +30,7 @@ from shared.store import held_posts, members, messages
 from shared.store.engine import Database, RawConnection
 from shared.store.messages import NewTarget
 from tests.fakes.admin_client import AdminClient, admin_client, let_in
+from tests.fakes.dns import FakeResolver
 from tests.fakes.kept_publisher import KeptPublisher
 from tests.integration import stored
 
@@ -116,6 +118,7 @@ async def house(connection: RawConnection, database_url: str) -> AsyncIterator[H
         publisher,
         ObeyCommands(subscriptions, links.tokens),
         Telling(links, "operator@company.test"),
+        Authors(database, FakeResolver({})),
         operator_address=None,
         publish_within_seconds=5,
         give_up_after_seconds=1000,

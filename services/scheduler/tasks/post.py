@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
 
+from services.scheduler.tasks.authors import Authors
 from services.scheduler.tasks.commands import ObeyCommands
 from shared.broker.connection import BrokerUnavailable
 from shared.broker.publisher import Publisher
@@ -34,6 +36,7 @@ class HandlePost:
     publisher: Publisher
     commands: ObeyCommands
     telling: Telling
+    authors: Authors
     operator_address: str | None
     publish_within_seconds: float
     give_up_after_seconds: float
@@ -43,13 +46,14 @@ class HandlePost:
         to_expand: list[int] = []
         express_batches: list[int] = []
         consequences = Consequences()
+        strict_domains = await self.authors.strict_domains(UUID(event.message_id))
         async with self.database.raw_transaction() as connection:
             message = await messages.take(connection, UUID(event.message_id))
             if message is None:
                 return
             for target in message.targets:
                 if target.kind is TargetKind.LIST:
-                    to_expand += await self._distribute(connection, message, target)
+                    to_expand += await self._distribute(connection, message, target, strict_domains)
                 elif target.kind is TargetKind.OPERATOR:
                     express_batches += await self._forward(connection, message, target)
                 elif target.kind is TargetKind.COMMAND:
@@ -62,7 +66,9 @@ class HandlePost:
         await self._publish(to_expand, express_batches)
         await follow(self.database, self.publisher, consequences)
 
-    async def _distribute(self, connection: RawConnection, message: Waiting, target: NewTarget) -> list[int]:
+    async def _distribute(
+        self, connection: RawConnection, message: Waiting, target: NewTarget, strict_domains: Set[str]
+    ) -> list[int]:
         """The mailing to expand; none for a post that the list has had."""
         if target.list_id is None:
             raise ValueError(f"{target.address} is a list's, but no list is named")
@@ -74,16 +80,19 @@ class HandlePost:
                 connection, message.id, target.address, TargetState.DUPLICATE, because=verdict.because
             )
             return []
+        domain = target.address.rpartition("@")[2]
         mailing_id = await mailings.create(
             connection,
             kind=MailingKind.POST,
             lane=await lists.lane_of(connection, target.list_id),
             message_id=message.id,
             list_id=target.list_id,
-            return_domain=target.address.rpartition("@")[2],
+            return_domain=domain,
             subject=message.subject,
             expand_again_after_seconds=self.publish_within_seconds,
             give_up_after_seconds=self.give_up_after_seconds,
+            # What we sign and send for our own domain passes DMARC as it is.
+            has_strict_author=bool(strict_domains - {domain}),
         )
         await messages.decide(connection, message.id, target.address, TargetState.DISTRIBUTED, mailing_id=mailing_id)
         return [mailing_id]
