@@ -93,10 +93,10 @@ def application(
     app.state.announce = announce
     app.state.publish = publish
     app.state.key_room = key_room
+    app.state.sync_places = sync_places
     app.state.check_dns = check_dns
     app.state.subscriptions = subscriptions
     app.state.follow = follow
-    app.state.sync_places = sync_places
     for resource in _RESOURCES:
         app.include_router(resource.router, prefix=BASE)
     problems.install(app)

@@ -126,7 +126,7 @@ def _own_lines(text: str) -> list[str]:
     """The lines that stand there before anything quoted ends them, without empty and quoted ones."""
     own: list[str] = []
     for line in text[:MAX_CHARACTERS].splitlines():
-        if _REST.match(line.strip()[:300]) or line == "-- ":
+        if _REST.match(line.strip()[:300]):
             break
         if line.strip() and not _QUOTE.match(line):
             own.append(line.strip())

@@ -161,7 +161,8 @@ class Subscriptions:
         notice = say.notice(kind, "confirm", CountedAs.CONFIRMATION, values, reply_to=address)
         if not await notices.has_room(connection, notice):
             await subscription_requests.move(connection, request.id, RequestState.DROPPED)
-            return Consequences()
+            # Not a word about it alone: that would be one more mail that anybody can bring about.
+            return await say.answer("The address was asked to confirm within a day.") if say.results else Consequences()
         await subscription_requests.move(connection, request.id, RequestState.CONFIRMING)
         return Consequences(tuple(await notices.send(connection, notice)))
 

@@ -89,8 +89,8 @@ async def admin_client(
         return True
 
     following = partial(follow, database, KeptPublisher())
-    app = application(database, announce, publish, key_room, check_dns, SUBSCRIPTIONS, following, sync_places)
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    api = application(database, announce, publish, key_room, check_dns, SUBSCRIPTIONS, following, sync_places)
+    transport = httpx.ASGITransport(api, raise_app_exceptions=False)
     headers = {"Authorization": f"Bearer {TOKEN}"}
     try:
         async with AdminClient(transport=transport, base_url=f"http://api{BASE}", headers=headers) as client:

@@ -260,6 +260,17 @@ async def test_an_address_gets_one_confirmation_a_list_and_three_in_all_within_a
     assert await house.connection.fetchval("SELECT count(*) FROM notices") == 4
 
 
+async def test_what_else_a_message_asks_is_answered_when_it_may_not_ask_to_confirm_again(house: House) -> None:
+    await house.write("request", "join\nhelp")
+    await house.write("request", "join\nhelp")
+    await house.write("request", "join")
+    first, second = await house.mails()
+    assert first["Subject"].startswith("Please confirm")
+    assert "set nomail" in first.get_content()
+    assert second["Subject"].startswith("Your message")
+    assert "set nomail" in second.get_content()
+
+
 async def test_answers_end_when_somebody_asks_for_too_many(house: House) -> None:
     for _ in range(12):
         await house.write("request", "help")
@@ -322,6 +333,13 @@ async def test_the_members_own_address_ends_the_membership_at_once(house: House)
     (later_batch,) = await stored.release_all(house.connection, later_id)
 
     door = "leave+" + TOKENS.make(Purpose.LEAVE, member_id)
+    other = await house.connection.fetchval(
+        "SELECT name FROM mailing_lists WHERE id = $1", await stored.new_list(house.connection, 0)
+    )
+    own, own_id, house.name = house.name, house.list_id, other
+    house.list_id += 1
+    assert await house.write(door) == "kept", "another list's token"
+    house.name, house.list_id = own, own_id
     assert await house.write(door, sender="", header="Auto-Submitted: auto-generated\n") == "obeyed"
     assert await house.status() == "unsubscribed"
     assert DeliveriesCancelled(batch_id, (delivery_id,)) in house.publisher.broadcasts

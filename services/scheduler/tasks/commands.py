@@ -70,10 +70,11 @@ class ObeyCommands:
     async def _leave(self, connection: RawConnection, message_id: UUID, target: NewTarget, token: str) -> Consequences:
         """RFC 8058's other half: whoever has the member's own address acts for it, and nothing is answered."""
         member_id = self.tokens.read(Purpose.LEAVE, token, now=self.now())
-        if member_id is None:
-            return await _keep(connection, message_id, target, "its token is none")
+        member = None if member_id is None else await members.membership_of(connection, member_id)
+        if member is None or target.list_id not in (None, member.list_id):
+            return await _keep(connection, message_id, target, "its token is none of this list's")
         await messages.decide(connection, message_id, target.address, TargetState.OBEYED)
-        return await self.subscriptions.leave(connection, member_id)
+        return await self.subscriptions.leave(connection, member.id)
 
     async def _confirm(
         self, connection: RawConnection, message_id: UUID, target: NewTarget, token: str
@@ -109,6 +110,8 @@ class ObeyCommands:
                 results += await _which(connection, address)
             elif command.kind is CommandKind.HELP:
                 results.append(HELP)
+        if consequences.batches:
+            return consequences  # What was confirmed has an answer of its own.
         if commands.strange_lines:
             results.append(f"Lines that are no commands: {commands.strange_lines}.")
         if len(changes) > 1:
@@ -117,8 +120,6 @@ class ObeyCommands:
         if action is not None:
             request = await subscription_requests.add(connection, list_id, address, action, RequestSource.MAIL)
             return consequences + await self.subscriptions.begin(connection, request, results)
-        if consequences.batches:
-            return consequences  # What was confirmed has an answer of its own.
         answer = Notice(
             NoticeKind.ANSWER,
             f"message:{message_id}:{list_id}",
