@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 from shared.core.posting.post import Attachment
-from shared.mail.headers import STORED, Header, scan
-from shared.mail.parts import MAX_DEPTH, MAX_PARTS, content_type_of, inner_spans
+from shared.mail.parts import MAX_DEPTH, MAX_PARTS, inner_spans, part_at
 from shared.mail.words import decode_words
 
-_HEADER_BYTES = 64 * 1024
 _NAME = re.compile(
     r';[ \t]*(?:file)?name(\*\d{1,3})?(\*)?[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))', re.IGNORECASE
 )
@@ -41,24 +39,25 @@ def find_attachments(raw: bytes) -> Found:
     while to_visit and visited < MAX_PARTS:
         visited += 1
         start, end, depth = to_visit.pop()
-        header = scan(raw[start : min(end, start + _HEADER_BYTES)], STORED)
-        if not isinstance(header, Header):
+        part = part_at(raw, start, end)
+        if part is None:
             has_more = True
             continue
-        body_at = start + header.body_at
-        content_type, kind = content_type_of(header)
+        kind = part.essence
         if kind.startswith("multipart/"):
-            inner = inner_spans(raw, body_at, end, content_type)
+            inner = inner_spans(raw, part)
         elif kind in ("message/rfc822", "message/global"):
-            inner = [(body_at, end)]
+            inner = [(part.body_at, part.end)]
         else:
             inner = []
-            disposition = header.first("content-disposition")
-            names = _file_names(f"{disposition.text if disposition else ''};{content_type}")
+            disposition = part.header.first("content-disposition")
+            names = _file_names(f"{disposition.text if disposition else ''};{part.content_type}")
             if not names and kind not in _TEXT_TYPES:
                 names = [""]
             found += [Attachment(kind, name) for name in names]
-        if (inner and depth >= MAX_DEPTH) or len(inner) >= MAX_PARTS - 1:
+        # Parts within an encoding stand where RFC 2045 §6.4 allows none, and are not found.
+        is_veiled = bool(inner) and part.transfer_encoding in ("base64", "quoted-printable")
+        if is_veiled or (inner and depth >= MAX_DEPTH) or len(inner) >= MAX_PARTS - 1:
             has_more = True
         else:
             to_visit += [(part_start, part_end, depth + 1) for part_start, part_end in inner]

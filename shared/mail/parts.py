@@ -159,12 +159,6 @@ def _essence(content_type: str) -> str:
     return re.split(r"[;\s(]", content_type.strip(), maxsplit=1)[0].lower() or "text/plain"
 
 
-def content_type_of(header: Header) -> tuple[str, str]:
-    """The unfolded Content-Type, and its `type/subtype` in lower case."""
-    content_type = _value(header, "content-type")
-    return content_type, _essence(content_type)
-
-
-def inner_spans(raw: bytes, body_at: int, end: int, content_type: str) -> list[tuple[int, int]]:
-    """Begin and end of each part of a multipart whose body is between the offsets, at most `MAX_PARTS`."""
-    return list(_spans(raw, body_at, end, parameter(_BOUNDARY, content_type).rstrip(" ")))
+def inner_spans(raw: bytes, part: Part) -> list[tuple[int, int]]:
+    """Begin and end of each part of a multipart, at most `MAX_PARTS`, however it is closed."""
+    return list(_spans(raw, part.body_at, part.end, boundary_of(part)))

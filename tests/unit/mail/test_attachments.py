@@ -62,3 +62,8 @@ def test_what_is_too_deep_or_too_many_is_known_to_be_there() -> None:
     assert find_attachments(nested(50)).has_more
     bomb = b"Content-Type: multipart/mixed; boundary=a\r\n\r\n" + b"--a\r\nx:y\r\n\r\n" * 100_000
     assert find_attachments(bomb).has_more
+
+
+def test_parts_behind_an_encoding_are_known_to_be_there() -> None:
+    raw = b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\nRnJvbTog\r\n"
+    assert find_attachments(raw).has_more
