@@ -90,9 +90,9 @@ def build(settings: SchedulerSettings) -> Process:
     post = HandlePost(
         database,
         publisher,
+        Authors(database, resolver),
         ObeyCommands(subscriptions, settings.links.tokens),
         telling,
-        Authors(database, resolver),
         operator_address=settings.operator_address,
         publish_within_seconds=settings.publish_within_seconds,
         give_up_after_seconds=settings.give_up_after_seconds,

@@ -41,8 +41,8 @@ async def load(connection: RawConnection, mailing_id: int) -> MailingContent | N
     row = await connection.fetchrow(
         f"""
         SELECT messages.content, messages.id AS message_uuid, messages.received_at, mailings.kind,
-               mailings.return_domain, mailings.personal, mailings.verp_enabled, mailings.one_click,
-               mailings.is_from_list, {", ".join(f"mailings.{name}" for name in COPY_COLUMNS)},
+               mailings.return_domain, mailings.personal, mailings.verp_enabled,
+               mailings.one_click, mailings.is_from_list, {", ".join(f"mailings.{name}" for name in COPY_COLUMNS)},
                lists.name, lists.domain, lists.display_name, lists.posting_policy
         FROM mailings JOIN messages ON messages.id = mailings.message_id
         LEFT JOIN mailing_lists lists ON lists.id = mailings.list_id

@@ -53,11 +53,11 @@ class Mailing(CopyColumns, table=True):
     #: path of its own.
     personal: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     verp_enabled: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
-    #: Each copy has a link of its own that ends the membership (RFC 8058).
-    one_click: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     #: What its list asked for when it was made, and what the author's domain published then: the copies are from the
     #: list's address.
     is_from_list: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    #: Each copy has a link of its own that ends the membership (RFC 8058).
+    one_click: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     #: Deliveries made so far, and how many of them were suppressed from the start.
     recipients: int = Field(default=0)
     suppressed: int = Field(default=0)

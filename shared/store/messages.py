@@ -288,13 +288,6 @@ async def same_by_another_way(connection: RawConnection, list_id: int, message: 
     )
 
 
-async def beginning_of(connection: RawConnection, message_id: UUID, *, max_bytes: int) -> bytes:
-    """The message's first bytes, at most so many."""
-    return await connection.fetchval(  # type: ignore[no-any-return]
-        "SELECT substring(content FOR $2) FROM messages WHERE id = $1", message_id, max_bytes
-    )
-
-
 async def to_be_mitigated(connection: RawConnection, message_id: UUID, header_bytes: int) -> bytes | None:
     """The first bytes of a message of which a list wants to know what its author's domain publishes; else `None`."""
     return await connection.fetchval(  # type: ignore[no-any-return]
@@ -305,6 +298,13 @@ async def to_be_mitigated(connection: RawConnection, message_id: UUID, header_by
         """,
         message_id,
         header_bytes,
+    )
+
+
+async def beginning_of(connection: RawConnection, message_id: UUID, *, max_bytes: int) -> bytes:
+    """The message's first bytes, at most so many."""
+    return await connection.fetchval(  # type: ignore[no-any-return]
+        "SELECT substring(content FOR $2) FROM messages WHERE id = $1", message_id, max_bytes
     )
 
 

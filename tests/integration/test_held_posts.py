@@ -116,9 +116,9 @@ async def house(connection: RawConnection, database_url: str) -> AsyncIterator[H
     handle = HandlePost(
         database,
         publisher,
+        Authors(database, FakeResolver({})),
         ObeyCommands(subscriptions, links.tokens),
         Telling(links, "operator@company.test"),
-        Authors(database, FakeResolver({})),
         operator_address=None,
         publish_within_seconds=5,
         give_up_after_seconds=1000,

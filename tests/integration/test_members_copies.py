@@ -20,7 +20,7 @@ from shared.runtime.moderation import Telling
 from shared.store import contents, messages
 from shared.store.engine import Database, RawConnection
 from shared.store.messages import NewTarget
-from tests.fakes.admin_client import LINKS, SUBSCRIPTIONS, AdminClient, admin_client, let_in
+from tests.fakes.admin_client import LINKS, AdminClient, admin_client, let_in
 from tests.integration import stored
 
 SETTINGS = {
@@ -202,9 +202,9 @@ async def test_copies_are_from_the_list_when_it_says_so(
     handle = HandlePost(
         database,
         cast("Publisher", NoPublisher()),
-        ObeyCommands(SUBSCRIPTIONS, LINKS.tokens),
-        Telling(LINKS, None),
         Authors(database, policies),
+        cast("ObeyCommands", None),  # none are sent
+        Telling(LINKS, None),
         operator_address=None,
         publish_within_seconds=5,
         give_up_after_seconds=60,

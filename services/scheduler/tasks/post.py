@@ -34,9 +34,9 @@ class HandlePost:
 
     database: Database
     publisher: Publisher
+    authors: Authors
     commands: ObeyCommands
     telling: Telling
-    authors: Authors
     operator_address: str | None
     publish_within_seconds: float
     give_up_after_seconds: float
@@ -45,8 +45,8 @@ class HandlePost:
         """Everything is decided in one transaction, or nothing; a message that is handled is left alone."""
         to_expand: list[int] = []
         express_batches: list[int] = []
-        consequences = Consequences()
         strict_domains = await self.authors.strict_domains(UUID(event.message_id))
+        consequences = Consequences()
         async with self.database.raw_transaction() as connection:
             message = await messages.take(connection, UUID(event.message_id))
             if message is None:
