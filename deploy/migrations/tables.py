@@ -2,6 +2,7 @@
 
 from shared.store import (
     batches,
+    bounces,
     counts,
     deliveries,
     dkim_keys,
@@ -29,6 +30,7 @@ from shared.store import (
 
 __all__ = [
     "batches",
+    "bounces",
     "counts",
     "deliveries",
     "dkim_keys",

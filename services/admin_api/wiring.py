@@ -48,7 +48,9 @@ def build(settings: AdminSettings) -> Process:
     check_dns = partial(check, resolver=Resolver(settings.nameserver, lifetime_seconds=QUESTION_SECONDS, cache_size=0))
     subscriptions = Subscriptions(settings.links)
     following = partial(follow, database, publisher)
-    api = application(database, announce, publish, keys, check_dns, subscriptions, following, settings.sync_places)
+    api = application(
+        database, announce, publish, keys, check_dns, subscriptions, following, sync_places=settings.sync_places
+    )
     server = HttpServer(api, settings.admin_host, settings.admin_port)
 
     async def nothing() -> None:

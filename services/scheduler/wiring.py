@@ -10,6 +10,7 @@ from services.scheduler.fetching import Fetcher
 from services.scheduler.kinds import doings
 from services.scheduler.limited_release import LimitedReleaser
 from services.scheduler.release import Releaser
+from services.scheduler.scoring import Scoring
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.slowing import Slowing
 from services.scheduler.stopping import Stopper
@@ -21,6 +22,7 @@ from services.scheduler.tasks.destinations import Destinations
 from services.scheduler.tasks.expansion import Expand
 from services.scheduler.tasks.parking import Park
 from services.scheduler.tasks.post import HandlePost
+from services.scheduler.tasks.reports import ReadReports
 from services.scheduler.tasks.run_task import RunTasks
 from services.scheduler.tasks.subscription import BeginRequest, Leave
 from services.scheduler.worker import dispatched, handled_by
@@ -92,6 +94,7 @@ def build(settings: SchedulerSettings) -> Process:
         publisher,
         Authors(database, resolver),
         ObeyCommands(subscriptions, settings.links.tokens),
+        ReadReports(settings.secret.encode(), settings.links.tokens, subscriptions),
         telling,
         operator_address=settings.operator_address,
         publish_within_seconds=settings.publish_within_seconds,
@@ -187,6 +190,7 @@ def build(settings: SchedulerSettings) -> Process:
             releaser.run,
             limited_releaser.run,
             Slowing(database).run,
+            Scoring(database, publisher, subscriptions).run,
             sweep.run,
             Stopper(database).run,
             clock.run,

@@ -39,6 +39,10 @@ class NoticeKind(StrEnum):
     ALREADY_MEMBER = "already-member"
     #: The link to somebody's own preferences.
     PREFERENCES = "preferences"
+    #: To a member whose mail bounces: does this one arrive?
+    PROBE = "probe"
+    #: To a member who is held: how to get the posts again.
+    HELD = "held"
     #: The answer to commands.
     ANSWER = "answer"
     #: To the moderators: a post waits for them.
@@ -142,6 +146,25 @@ DEFAULTS: Mapping[NoticeKind, NoticeDefault] = {
         "preferences_url",
         "hours",
         needs=("preferences_url",),
+    ),
+    NoticeKind.PROBE: _default(
+        "Does mail from {{list_address}} arrive?",
+        "Mail from {{list_name}} to {{recipient}} came back several times. That this message arrived is all we wanted"
+        " to know: you need not answer it.\n\n"
+        "Should more of our mail come back, you will get no more posts until you say that you want them.",
+    ),
+    NoticeKind.HELD: _default(
+        "You get no more posts of {{list_address}} for now",
+        "Mail from {{list_name}} to {{recipient}} came back too often, so nothing more is sent for now. The last answer"
+        " of your mail server was:\n\n  {{reason}}\n\n"
+        "To get the posts again, answer this message, or open this page and press the button:\n\n"
+        "{{confirm_url}}\n\n"
+        "You can also join again at any time, by a message to {{join_address}}.",
+        "reason",
+        "join_address",
+        "confirm_url",
+        "confirm_address",
+        needs=("confirm_url", "confirm_address", "join_address"),
     ),
     NoticeKind.ANSWER: _default(
         "Your message to {{request_address}}",

@@ -18,7 +18,7 @@ MAX_PARTS = 500
 _HEADER_BYTES = STORED.header_bytes
 
 _PARAMETER = r';[ \t]*{}[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s;"()]+))'
-_BOUNDARY = re.compile(_PARAMETER.format("boundary"), re.IGNORECASE)
+BOUNDARY = re.compile(_PARAMETER.format("boundary"), re.IGNORECASE)
 CHARSET = re.compile(_PARAMETER.format("charset"), re.IGNORECASE)
 FORMAT = re.compile(_PARAMETER.format("format"), re.IGNORECASE)
 NAME = re.compile(_PARAMETER.format("name"), re.IGNORECASE)
@@ -44,7 +44,7 @@ class Part:
     @property
     def essence(self) -> str:
         """`type/subtype` in lower case."""
-        return _essence(self.content_type)
+        return essence_of(self.content_type)
 
     @property
     def is_html(self) -> bool:
@@ -75,7 +75,7 @@ def text_parts(raw: bytes) -> list[Part]:
         if part.essence in _TEXT_TYPES and not part.disposition.startswith("attachment"):
             found.append(part)
         elif part.essence.startswith("multipart/") and part.essence not in _SEALED_TYPES and depth < MAX_DEPTH:
-            spans = list(_spans(raw, part.body_at, end, boundary_of(part)))
+            spans = list(spans_of(raw, part.body_at, end, boundary_of(part)))
             to_visit += [(part_start, part_end, depth + 1) for part_start, part_end in reversed(spans)]
     return found
 
@@ -91,13 +91,13 @@ def part_at(raw: bytes, start: int, end: int) -> Part | None:
 
 def boundary_of(part: Part) -> str:
     """What delimits the parts of a multipart; empty when it is not said."""
-    return parameter(_BOUNDARY, part.content_type).rstrip(" ")
+    return parameter(BOUNDARY, part.content_type).rstrip(" ")
 
 
 def children(raw: bytes, part: Part) -> list[Part] | None:
     """The parts of a multipart; `None` unless all are within the bounds, and the last is closed as it should be."""
     boundary = boundary_of(part)
-    spans = list(_spans(raw, part.body_at, part.end, boundary))
+    spans = list(spans_of(raw, part.body_at, part.end, boundary))
     if not spans or not raw.startswith(f"\r\n--{boundary}--".encode(), spans[-1][1], part.end):
         return None
     found = [part_at(raw, start, end) for start, end in spans]
@@ -131,7 +131,7 @@ def parameter(pattern: re.Pattern[str], value: str) -> str:
     return re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else token
 
 
-def _spans(raw: bytes, start: int, end: int, boundary: str) -> Iterator[tuple[int, int]]:
+def spans_of(raw: bytes, start: int, end: int, boundary: str) -> Iterator[tuple[int, int]]:
     """Begin and end of each body part between the delimiter lines (RFC 2046 §5.1.1)."""
     if not boundary or not boundary.isascii():
         return
@@ -154,7 +154,7 @@ def _value(header: Header, name: str) -> str:
     return "" if field is None else field.value.decode("latin-1").strip()
 
 
-def _essence(content_type: str) -> str:
+def essence_of(content_type: str) -> str:
     """`type/subtype` in lower case; a part that says nothing is plain text (RFC 2045 §5.2)."""
     return re.split(r"[;\s(]", content_type.strip(), maxsplit=1)[0].lower() or "text/plain"
 

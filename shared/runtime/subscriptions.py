@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 
+from shared.core.address import Address
 from shared.core.courtesy import CountedAs
 from shared.core.links import Links
 from shared.core.list_address import Door, DoorAddress
@@ -143,6 +144,26 @@ class Subscriptions:
         """
         await members.leave(connection, member_id)
         return Consequences(left=(member_id,))
+
+    async def invite_back(
+        self, connection: RawConnection, list_id: int, address: Address, because: str
+    ) -> Consequences:
+        """Tell a member who was held now, and why. An answer to the mail, or its page's button, lets it in again."""
+        about = await _about(connection, list_id)
+        request = await subscription_requests.add(
+            connection, list_id, address, RequestAction.JOIN, RequestSource.INVITATION
+        )
+        await subscription_requests.move(connection, request.id, RequestState.CONFIRMING)
+        confirm_address = self._links.confirm_address(about.name, about.domain, request.id)
+        values = {
+            "reason": because,
+            "join_address": f"{DoorAddress(Door.JOIN, about.name).local}@{about.domain}",
+            "confirm_address": confirm_address,
+            "confirm_url": self._links.confirm_url(about.name, about.domain, request.id),
+        }
+        say = _Answerer(connection, about, request)
+        notice = say.notice(NoticeKind.HELD, "held", None, values, reply_to=confirm_address)
+        return Consequences(tuple(await notices.send(connection, notice)))
 
     async def _ask_to_confirm(
         self, connection: RawConnection, about: AboutList, request: Request, say: _Answerer

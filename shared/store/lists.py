@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 
-from sqlalchemy import ARRAY, Column, Float, UniqueConstraint, update
+from sqlalchemy import ARRAY, Column, Float, UniqueConstraint, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Field, col, select
 
 from shared.contracts.topology import Lane
+from shared.core.bounce_score import DEFAULT_BOUNCE_LIMIT, DEFAULT_QUIET_DAYS
 from shared.core.copies import DmarcMitigation
 from shared.core.membership import PostingPolicy
 from shared.core.pacing import next_within_seconds
@@ -90,6 +91,13 @@ class MailingList(CopyColumns, table=True):
     one_copy_across_lists: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
     #: The author of a held post is told, if it is known who that is.
     tells_held_authors: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
+    #: Points of bounces at which a member is held, `None` for never; days without one after which they are forgotten.
+    bounce_limit: float | None = Field(
+        default=DEFAULT_BOUNCE_LIMIT, sa_column=Column(Float, server_default=text(f"{DEFAULT_BOUNCE_LIMIT:g}"))
+    )
+    bounce_quiet_days: int = Field(
+        default=DEFAULT_QUIET_DAYS, sa_column_kwargs={"server_default": text(f"{DEFAULT_QUIET_DAYS}")}
+    )
     created_at: datetime = moment_field(set_now=True)
 
     @property
@@ -141,6 +149,8 @@ async def add(
     posting_rules: Mapping[str, object] = MappingProxyType({}),
     dmarc_mitigation: DmarcMitigation = DmarcMitigation.NEVER,
     copies: CopyColumns | None = None,
+    bounce_limit: float | None = DEFAULT_BOUNCE_LIMIT,
+    bounce_quiet_days: int = DEFAULT_QUIET_DAYS,
 ) -> MailingList | None:
     """The new list `name@domain`, both as the table wants them; `None` when there is one already.
 
@@ -163,6 +173,8 @@ async def add(
         **posting_rules,
         "dmarc_mitigation": dmarc_mitigation,
         **(copies or CopyColumns()).model_dump(),
+        "bounce_limit": bounce_limit,
+        "bounce_quiet_days": bounce_quiet_days,
     }
     statement = insert(MailingList).values(values).on_conflict_do_nothing().returning(MailingList)
     return (await session.exec(statement)).scalar_one_or_none()

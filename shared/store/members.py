@@ -28,6 +28,8 @@ class Member(SQLModel, table=True):
         Index("ix_members_list_id_id", "list_id", "id"),
         # Which lists an address is on.
         Index("ix_members_email_key", "email_key"),
+        # Whom a probe was sent to.
+        Index("ix_members_probe_mailing_id", "probe_mailing_id", postgresql_where=text("probe_mailing_id IS NOT NULL")),
         Index("ix_members_list_id_role", "list_id", postgresql_where=text("role <> 'member'")),
     )
 
@@ -51,6 +53,20 @@ class Member(SQLModel, table=True):
     #: Posts go to the moderators first.
     is_moderated: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     joined_at: datetime = moment_field(set_now=True)
+    #: Points of bounces (`shared.core.bounce_score`), and when the last of them was given.
+    bounce_score: float = Field(default=0.0, sa_column_kwargs={"server_default": text("0")})
+    bounced_at: datetime | None = moment_field(nullable=True)
+    #: When the score reached the list's limit, and what the last bounce said.
+    held_at: datetime | None = moment_field(nullable=True)
+    held_because: str | None = None
+    #: The mail that shows, before the member is held, whether mail arrives.
+    probe_mailing_id: int | None = Field(default=None, sa_column=Column(BigInteger))
+
+    def let_in(self) -> None:
+        """A subscriber from now on, and nothing is held against it any more."""
+        self.status = MemberStatus.SUBSCRIBED
+        self.bounce_score, self.bounced_at, self.held_at, self.held_because = 0.0, None, None, None
+        self.probe_mailing_id = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +169,8 @@ async def join(connection: RawConnection, list_id: int, address: Address) -> Non
         INSERT INTO members AS m (list_id, email, email_key, display_name, status, delivery_mode, role)
         VALUES ($1, $2, $3, '', 'subscribed', 'mail', 'member')
         ON CONFLICT (list_id, email_key) DO UPDATE
-           SET status = 'subscribed', joined_at = now(),
+           SET status = 'subscribed', joined_at = now(), bounce_score = 0, bounced_at = NULL, held_at = NULL,
+               held_because = NULL, probe_mailing_id = NULL,
                delivery_mode = CASE WHEN m.status = 'unsubscribed' THEN 'mail' ELSE m.delivery_mode END
          WHERE m.status <> 'subscribed'
         """,

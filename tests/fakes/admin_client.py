@@ -89,7 +89,9 @@ async def admin_client(
         return True
 
     following = partial(follow, database, KeptPublisher())
-    api = application(database, announce, publish, key_room, check_dns, SUBSCRIPTIONS, following, sync_places)
+    api = application(
+        database, announce, publish, key_room, check_dns, SUBSCRIPTIONS, following, sync_places=sync_places
+    )
     transport = httpx.ASGITransport(api, raise_app_exceptions=False)
     headers = {"Authorization": f"Bearer {TOKEN}"}
     try:

@@ -15,6 +15,7 @@ import pytest
 from services.scheduler.tasks.authors import Authors
 from services.scheduler.tasks.commands import ObeyCommands
 from services.scheduler.tasks.post import HandlePost
+from services.scheduler.tasks.reports import ReadReports
 from shared.contracts.events import DeliveriesCancelled, MailReceived
 from shared.contracts.topology import Lane
 from shared.core.courtesy import MAX_COMMANDS_A_PEER
@@ -112,11 +113,13 @@ class House:
 async def house(connection: RawConnection, database_url: str) -> AsyncIterator[House]:
     database, publisher = Database(database_url, name="test"), KeptPublisher()
     links = Links(TOKENS, "https://lists.example.org/web")
+    subscriptions = Subscriptions(links)
     handle = HandlePost(
         database,
         publisher,
         Authors(database, cast("Records", None)),  # no list asks what domains publish
-        ObeyCommands(Subscriptions(links), TOKENS),
+        ObeyCommands(subscriptions, TOKENS),
+        ReadReports(b"sixteen octets or more", TOKENS, subscriptions),
         Telling(links, None),
         operator_address=None,
         publish_within_seconds=5,

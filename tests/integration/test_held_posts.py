@@ -15,6 +15,7 @@ from services.scheduler.kinds.held_posts import HeldPosts
 from services.scheduler.tasks.authors import Authors
 from services.scheduler.tasks.commands import ObeyCommands
 from services.scheduler.tasks.post import HandlePost
+from services.scheduler.tasks.reports import ReadReports
 from services.tracking_api.desk import Desk
 from services.tracking_api.routes import application
 from shared.contracts.events import MailReceived
@@ -118,6 +119,7 @@ async def house(connection: RawConnection, database_url: str) -> AsyncIterator[H
         publisher,
         Authors(database, FakeResolver({})),
         ObeyCommands(subscriptions, links.tokens),
+        ReadReports(b"sixteen octets or more", links.tokens, subscriptions),
         Telling(links, "operator@company.test"),
         operator_address=None,
         publish_within_seconds=5,

@@ -11,6 +11,7 @@ import pytest
 from services.scheduler.tasks.authors import Authors
 from services.scheduler.tasks.commands import ObeyCommands
 from services.scheduler.tasks.post import HandlePost
+from services.scheduler.tasks.reports import ReadReports
 from shared.broker.publisher import Publisher
 from shared.contracts.events import MailReceived
 from shared.core.copies import AS_WRITTEN, CopySettings, DmarcMitigation, ReplyToPolicy
@@ -203,7 +204,8 @@ async def test_copies_are_from_the_list_when_it_says_so(
         database,
         cast("Publisher", NoPublisher()),
         Authors(database, policies),
-        cast("ObeyCommands", None),  # none are sent
+        cast("ObeyCommands", None),  # neither commands nor reports come in here
+        cast("ReadReports", None),
         Telling(LINKS, None),
         operator_address=None,
         publish_within_seconds=5,

@@ -85,6 +85,8 @@ async def make_list(database: Store, new: NewList, response: Response) -> ListAn
                 keeps_authors_reply_to=new.keeps_authors_reply_to,
                 anonymous=new.anonymous,
             ),
+            bounce_limit=new.bounce_limit,
+            bounce_quiet_days=new.bounce_quiet_days,
         )
     if made is None:
         raise Problem(409, f"There is a list {name}@{domain} already.")

@@ -10,6 +10,7 @@ from services.admin_api.schemas.base import EmailAddress, Lines, Moment, OneLine
 from services.admin_api.schemas.posting_rules import NewPostingRules, PostingRulesAnswer, PostingRulesChange
 from shared.contracts.topology import Lane
 from shared.core.address import Address
+from shared.core.bounce_score import DEFAULT_BOUNCE_LIMIT, DEFAULT_QUIET_DAYS
 from shared.core.copies import DmarcMitigation, ReplyToPolicy
 from shared.core.membership import PostingPolicy
 from shared.core.subscription import SubscriptionPolicy
@@ -34,6 +35,9 @@ def _ascii(address: Address) -> Address:
 
 
 AsciiAddress = Annotated[EmailAddress, AfterValidator(_ascii)]
+#: No score is higher than a point a day for ten years.
+BounceLimit = Annotated[float, Field(strict=True, gt=0, le=3650)]
+QuietDays = Annotated[int, Field(strict=True, ge=1, le=3650)]
 
 
 class NewList(NewPostingRules):
@@ -102,6 +106,11 @@ class NewList(NewPostingRules):
     give_up_after_seconds: GiveUpAfter | None = None
     """Age at which the deliveries of a mailing are given up: 1 to 2,592,000 seconds (30 days). Null or absent: as the
     schedulers are set, 5 days. In force for the mailings made from then on."""
+    bounce_limit: BounceLimit | None = DEFAULT_BOUNCE_LIMIT
+    """Points at which a member is held: more than 0, at most 3,650; null is never. A bounce that proves the address bad
+    counts 1, another 0.5, at most one a day; refusals for policy, spam, size or the sending server count nothing."""
+    bounce_quiet_days: QuietDays = DEFAULT_QUIET_DAYS
+    """Days without a bounce that counts, after which a member's points are forgotten: 1 to 3,650."""
 
 
 class ListChange(PostingRulesChange):
@@ -150,6 +159,10 @@ class ListChange(PostingRulesChange):
     give_up_after_seconds: GiveUpAfter | None = may_be_absent()
     """Age at which a mailing's deliveries are given up: 1 to 2,592,000 seconds (30 days). In force for mailings made
     from then on. Null is as everywhere."""
+    bounce_limit: BounceLimit | None = may_be_absent()
+    """Points at which a member is held: more than 0, at most 3,650; null is never. In force from the next bounce on."""
+    bounce_quiet_days: QuietDays = may_be_absent()
+    """Days without a bounce that counts, after which a member's points are forgotten: 1 to 3,650."""
 
 
 class ListAnswer(PostingRulesAnswer):
@@ -199,5 +212,9 @@ class ListAnswer(PostingRulesAnswer):
     """Waits between the attempts at a deferred delivery, in seconds; null is as everywhere."""
     give_up_after_seconds: float | None
     """Age in seconds at which the deliveries of a mailing are given up; null is as everywhere."""
+    bounce_limit: float | None
+    """Points of bounces at which a member is held; null is never."""
+    bounce_quiet_days: int
+    """Days without a bounce that counts, after which a member's points are forgotten."""
     created_at: Moment
     """When the list was made."""

@@ -1,4 +1,4 @@
-"""A message was received: make its mailings, one a list that takes it, one for the operator; obey its commands."""
+"""A message was received: make its mailings, one a list that takes it, one for the operator; obey it, or read it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import structlog
 
 from services.scheduler.tasks.authors import Authors
 from services.scheduler.tasks.commands import ObeyCommands
+from services.scheduler.tasks.reports import ReadReports
 from shared.broker.connection import BrokerUnavailable
 from shared.broker.publisher import Publisher
 from shared.contracts.commands import ExpandMailing, SendBatch
@@ -36,6 +37,7 @@ class HandlePost:
     publisher: Publisher
     authors: Authors
     commands: ObeyCommands
+    reports: ReadReports
     telling: Telling
     operator_address: str | None
     publish_within_seconds: float
@@ -56,10 +58,13 @@ class HandlePost:
                     to_expand += await self._distribute(connection, message, target, strict_domains)
                 elif target.kind is TargetKind.OPERATOR:
                     express_batches += await self._forward(connection, message, target)
+                    consequences += (await self.reports.keep(connection, message, target)).consequences
                 elif target.kind is TargetKind.COMMAND:
                     consequences += await self.commands.obey(connection, message, target)
                 else:
-                    await self._keep(connection, message, target, "Nothing reads bounces yet.")
+                    kept = await self.reports.keep(connection, message, target)
+                    consequences += kept.consequences
+                    await self._keep(connection, message, target, kept.because)
             for held in await held_posts.undecided_of(connection, message.id):
                 consequences += await self.telling.tell_of(connection, held)
             await messages.mark_handled(connection, message.id)
