@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 from shared.core.posting.post import Attachment
-from shared.mail.parts import MAX_DEPTH, MAX_PARTS, inner_spans, part_at
+from shared.mail.parts import MAX_DEPTH, MAX_PARTS, boundary_of, part_at, spans_of
 from shared.mail.words import decode_words
 
 _NAME = re.compile(
@@ -45,7 +45,7 @@ def find_attachments(raw: bytes) -> Found:
             continue
         kind = part.essence
         if kind.startswith("multipart/"):
-            inner = inner_spans(raw, part)
+            inner = list(spans_of(raw, part.body_at, part.end, boundary_of(part)))
         elif kind in ("message/rfc822", "message/global"):
             inner = [(part.body_at, part.end)]
         else:

@@ -157,8 +157,3 @@ def _value(header: Header, name: str) -> str:
 def essence_of(content_type: str) -> str:
     """`type/subtype` in lower case; a part that says nothing is plain text (RFC 2045 §5.2)."""
     return re.split(r"[;\s(]", content_type.strip(), maxsplit=1)[0].lower() or "text/plain"
-
-
-def inner_spans(raw: bytes, part: Part) -> list[tuple[int, int]]:
-    """Begin and end of each part of a multipart, at most `MAX_PARTS`, however it is closed."""
-    return list(_spans(raw, part.body_at, part.end, boundary_of(part)))
