@@ -13,7 +13,8 @@ from shared.core.mailing import TargetState
 from shared.core.membership import MemberRole
 from shared.core.posting import judge
 from shared.core.posting.post import Accept, Discard, Hold, Refuse, Standing, Terms, Verdict
-from shared.store.messages import NewTarget, PostsToday
+from shared.store.messages import NewTarget
+from shared.store.posts import PostsToday
 
 _MODERATORS = frozenset({MemberRole.MODERATOR, MemberRole.OWNER})
 _NO_POSTS = PostsToday(0, 0, 0)

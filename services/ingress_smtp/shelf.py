@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from services.ingress_smtp.judgement import KnownAuthor
 from services.ingress_smtp.routing import KnownList
 from shared.core.membership import MemberStatus
-from shared.store import lists, members, messages
+from shared.store import lists, members, messages, posts
 from shared.store.engine import Database, StoreUnavailable
-from shared.store.messages import NewMessage, PostsToday
+from shared.store.messages import NewMessage
+from shared.store.posts import PostsToday
 
 _WATCH_SECONDS = 2.0
 _WATCH_TIMEOUT_SECONDS = 5.0
@@ -47,7 +48,7 @@ class Shelf:
 
     async def posts_today(self, list_id: int, author_key: str) -> PostsToday:
         async with self._database.raw() as connection:
-            return await messages.posts_today(connection, list_id, author_key)
+            return await posts.posts_today(connection, list_id, author_key)
 
     async def store(self, message: NewMessage) -> None:
         async with self._database.raw() as connection:

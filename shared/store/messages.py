@@ -14,7 +14,7 @@ from sqlmodel import Field, SQLModel, col, select
 from shared.contracts.topology import TaskQueue
 from shared.core.mailing import TargetKind, TargetState
 from shared.store.columns import enum_type, moment_field
-from shared.store.engine import RawConnection, Session, fetch_one
+from shared.store.engine import RawConnection, Session
 
 #: How long the same post is recognised.
 DUPLICATE_DAYS = 7
@@ -181,32 +181,6 @@ async def _hold(connection: RawConnection, message_id: UUID, held: Sequence[NewT
     )
 
 
-@dataclass(frozen=True, slots=True)
-class PostsToday:
-    """How many posts a list took within 24 hours, those that wait for its moderators included."""
-
-    of_list: int
-    #: Of the author, proven; and of somebody who says so.
-    of_author: int
-    of_stranger: int
-
-
-async def posts_today(connection: RawConnection, list_id: int, author_key: str) -> PostsToday:
-    """The counts of one list and one author."""
-    row = await fetch_one(
-        connection,
-        """
-        SELECT count(*), count(*) FILTER (WHERE author_key = $2), count(*) FILTER (WHERE author_key = '?' || $2)
-        FROM message_targets
-        WHERE list_id = $1 AND received_at > now() - interval '24 hours'
-          AND kind = 'list' AND state IN ('received', 'distributed', 'held')
-        """,
-        list_id,
-        author_key,
-    )
-    return PostsToday(*row)
-
-
 async def find(
     session: Session, message_id: UUID, *, with_content: bool = True
 ) -> tuple[Message, Sequence[MessageTarget]] | None:
@@ -262,29 +236,6 @@ async def take(connection: RawConnection, message_id: UUID) -> Waiting | None:
         targets=tuple(NewTarget(t["address"], TargetKind(t["kind"]), t["list_id"]) for t in targets),
         message_id=row["message_id"],
         came_through_a_list=row["came_through_a_list"],
-    )
-
-
-async def same_by_another_way(connection: RawConnection, list_id: int, message: Waiting) -> UUID | None:
-    """A message with this Message-ID that the list had within seven days, if one of the two came through a list.
-
-    Until the transaction ends nobody else asks this of the same two, so that of two at once one is the first.
-    """
-    if not message.message_id:
-        return None
-    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, $2))", message.message_id, list_id)
-    return await connection.fetchval(  # type: ignore[no-any-return]
-        """
-        SELECT m.id FROM messages m JOIN message_targets t ON t.message_id = m.id
-        WHERE m.message_id = $1 AND m.message_id <> '' AND m.id <> $2 AND t.list_id = $3 AND t.state = 'distributed'
-          AND (m.came_through_a_list OR $4) AND m.received_at > now() - make_interval(days => $5)
-        ORDER BY m.received_at LIMIT 1
-        """,
-        message.message_id,
-        message.id,
-        list_id,
-        message.came_through_a_list,
-        DUPLICATE_DAYS,
     )
 
 

@@ -14,7 +14,8 @@ from shared.core.authorship import Belief
 from shared.core.membership import MemberRole, PostingPolicy
 from shared.core.smtp_reply import Reply
 from shared.store.engine import StoreUnavailable
-from shared.store.messages import NewMessage, PostsToday
+from shared.store.messages import NewMessage
+from shared.store.posts import PostsToday
 
 DEV = KnownList(1, "dev", "lists.test", PostingPolicy.MEMBERS)
 NEWS = KnownList(2, "news", "lists.test", PostingPolicy.ANNOUNCEMENT)

@@ -27,7 +27,7 @@ from shared.core.tokens import Tokens
 from shared.runtime.consequences import Consequences
 from shared.runtime.moderation import Telling
 from shared.runtime.subscriptions import Subscriptions
-from shared.store import held_posts, members, messages
+from shared.store import held_posts, members, messages, posts
 from shared.store.engine import Database, RawConnection
 from shared.store.messages import NewTarget
 from tests.fakes.admin_client import AdminClient, admin_client, let_in
@@ -270,10 +270,10 @@ async def test_posts_are_counted_by_list_and_author(house: House) -> None:
         house.address, TargetKind.LIST, house.list_id, TargetState.REFUSED, author_key="bob@example.org"
     )
     await messages.store(house.connection, stored.new_message(refused))
-    counts = await messages.posts_today(house.connection, house.list_id, "ann@example.org")
+    counts = await posts.posts_today(house.connection, house.list_id, "ann@example.org")
     assert (counts.of_list, counts.of_author, counts.of_stranger) == (4, 2, 1)
     await house.connection.execute("UPDATE message_targets SET received_at = now() - interval '25 hours'")
-    assert (await messages.posts_today(house.connection, house.list_id, "ann@example.org")).of_list == 0
+    assert (await posts.posts_today(house.connection, house.list_id, "ann@example.org")).of_list == 0
 
 
 async def test_reminders_come_after_a_time_and_old_posts_are_found(house: House) -> None:

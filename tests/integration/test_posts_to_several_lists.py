@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from shared.contracts.topology import Lane
 from shared.core.mailing import MailingKind, TargetKind, TargetState
-from shared.store import expansion, mailings, members, messages
+from shared.store import expansion, mailings, members, messages, posts
 from shared.store.engine import RawConnection
 from shared.store.messages import NewMessage, NewTarget
 from tests.integration import stored
@@ -105,7 +105,7 @@ async def first_of(connection: RawConnection, list_id: int, message: NewMessage)
     async with connection.transaction():
         waiting = await messages.take(connection, message.id)
         assert waiting is not None
-        return await messages.same_by_another_way(connection, list_id, waiting)
+        return await posts.same_by_another_way(connection, list_id, waiting)
 
 
 async def test_a_post_that_comes_by_another_list_too_is_known(connection: RawConnection) -> None:

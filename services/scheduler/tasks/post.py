@@ -22,7 +22,7 @@ from shared.core.posting.duplicate import Earlier, duplicate
 from shared.core.posting.post import Discard
 from shared.runtime.consequences import Consequences, follow
 from shared.runtime.moderation import Telling
-from shared.store import expansion, held_posts, lists, mailings, members, messages, release
+from shared.store import expansion, held_posts, lists, mailings, members, messages, posts, release
 from shared.store.engine import Database, RawConnection
 from shared.store.messages import NewTarget, Waiting
 
@@ -78,7 +78,7 @@ class HandlePost:
         if target.list_id is None:
             raise ValueError(f"{target.address} is a list's, but no list is named")
         first = await messages.first_of_its_kind(connection, target.list_id, message)
-        by_another_way = await messages.same_by_another_way(connection, target.list_id, message)
+        by_another_way = await posts.same_by_another_way(connection, target.list_id, message)
         verdict = duplicate(Earlier(first if first != message.id else None, by_another_way))
         if isinstance(verdict, Discard):
             await messages.decide(

@@ -15,7 +15,8 @@ from shared.core.authorship import Belief
 from shared.core.mailing import TargetKind, TargetState
 from shared.core.posting.post import ListRules, NonMemberAction
 from shared.core.smtp_reply import Reply
-from shared.store.messages import NewMessage, PostsToday
+from shared.store.messages import NewMessage
+from shared.store.posts import PostsToday
 from tests.fakes.ingress import DEV, NEWS, OPEN, FakeAnnouncer, FakeAuthorship, FakeStore
 
 POST = b"From: Ann <ann@example.org>\r\nMessage-ID: <1@example.org>\r\nSubject: =?utf-8?q?h=0Ai?=\r\n\r\nhello\r\n"
