@@ -39,6 +39,8 @@ class Purpose(Enum):
     LEAVE = b"leave"
     #: Number of a member: see and change how the list comes.
     PREFERENCES = b"preferences"
+    #: Number of a held post: decide about it, once.
+    MODERATE = b"moderate"
     #: Numbers of a mailing and a delivery: a copy was opened.
     OPEN = b"open"
     #: Numbers of a mailing and a delivery: a link of a copy was followed.
