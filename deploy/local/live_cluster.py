@@ -55,6 +55,7 @@ class LiveCluster:
                 "LISTFLEET_SECRET": secrets.token_urlsafe(24),
                 "LISTFLEET_RELAY": sink.address,
                 "LISTFLEET_OPERATOR_ADDRESS": OPERATOR,
+                "LISTFLEET_TRACKING_JOURNAL": str(logs / "tracking-journal"),
             },
         )
 

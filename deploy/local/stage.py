@@ -116,6 +116,7 @@ def _settings(parts: Parts, relay_port: int, tracking_port: int) -> dict[str, st
         "LISTFLEET_AMQP_URL": parts.amqp_url,
         "LISTFLEET_SECRET": _kept_secret("secret"),
         "LISTFLEET_PUBLIC_URL": f"http://{LOOPBACK}:{tracking_port}",
+        "LISTFLEET_TRACKING_JOURNAL": str(FOLDER / "tracking-journal"),
         "LISTFLEET_RELAY": f"{LOOPBACK}:{relay_port}",
         "LISTFLEET_STOP_GRACE_SECONDS": "10",
     }

@@ -26,6 +26,7 @@ from shared.store import (
     tasks,
     tls_policies,
     tokens,
+    tracking,
 )
 
 __all__ = [
@@ -54,4 +55,5 @@ __all__ = [
     "tasks",
     "tls_policies",
     "tokens",
+    "tracking",
 ]

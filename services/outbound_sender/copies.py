@@ -13,6 +13,7 @@ import structlog
 from shared.core.delivery import Outcome, OutcomeKind
 from shared.mail.dkim import Canonical, Signer
 from shared.mail.segments import TokenSlot, Wire
+from shared.mail.tracking import Tracking
 from shared.store.claims import Recipient
 
 _log = structlog.get_logger(__name__)
@@ -54,6 +55,8 @@ class PersonalContent:
     has_utf8_header: bool
     #: Makes the member's own token, for copies that have one.
     leave_token: Callable[[int], str] | None = None
+    #: Makes the tokens by which the copy tells that it is read.
+    tracking: Tracking | None = None
 
     @property
     def is_quick(self) -> bool:
@@ -72,16 +75,18 @@ class PersonalContent:
 
     def _values(self, recipient: Recipient) -> Mapping[str, str]:
         """What the slots are filled with. Of fields, numbers and truth values are written as JSON writes them."""
-        token = {} if self.leave_token is None else {TokenSlot.VALUE: self.leave_token(recipient.member_id)}
+        tokens = {} if self.leave_token is None else {TokenSlot.VALUE: self.leave_token(recipient.member_id)}
+        if self.tracking is not None:
+            tokens |= self.tracking.values(recipient.delivery_id)
         if not self.wire.has_merge_fields:
-            return token
+            return tokens
         fields = json.loads(recipient.fields_json)
         values = {
             name: value if isinstance(value, str) else json.dumps(value)
             for name, value in fields.items()
             if value is not None
         }
-        return {**values, "email": recipient.address, "display_name": recipient.display_name, **token}
+        return {**values, "email": recipient.address, "display_name": recipient.display_name, **tokens}
 
 
 class Copies:

@@ -17,6 +17,7 @@ from shared.core.delivery import Outcome, OutcomeKind
 from shared.core.links import Links
 from shared.core.mailing import MailingKind
 from shared.core.membership import PostingPolicy
+from shared.core.tracking import TrackedLinks, TrackingPolicy
 from shared.core.verp import mailing_return_path_local
 from shared.mail.dkim import Canonical, Signer, SigningKey
 from shared.mail.headers import has_utf8_header
@@ -25,6 +26,7 @@ from shared.mail.one_click import with_one_click
 from shared.mail.segments import Wire, compile_message
 from shared.mail.seven_bit import NotConvertible, to_seven_bit
 from shared.mail.template import ListHeaders, UnreadablePost, compile_post
+from shared.mail.tracking import Tracking
 from shared.store.claims import ClaimedBatch, Recipient
 from shared.store.contents import MailingContent
 from shared.store.sealing import CannotBeOpened
@@ -49,6 +51,8 @@ class CompiledMailing:
     shared_return_path: str | None
     #: Makes the members' tokens, where copies have them.
     leave_token: Callable[[int], str] | None = None
+    #: How copies tell that they are read, where they do.
+    tracking: Tracking | None = None
 
     def signed(self, keys: Sequence[SigningKey], signed_at: datetime) -> WireContent | PersonalContent:
         """What all recipients get, or what makes each one's copy, with signatures by these keys."""
@@ -62,6 +66,7 @@ class CompiledMailing:
                 self.has_8bit,
                 self.has_utf8_header,
                 self.leave_token,
+                self.tracking,
             )
         digests = self.canonical.digests()
         segments = (*(signer.field(digests) for signer in signers), *self.wire.segments())
@@ -87,13 +92,15 @@ class Renderer:
         *,
         secret: bytes,
         links: Links | None = None,
+        tracked_links: TrackedLinks | None = None,
     ) -> None:
         """`keys` gives those in force for a domain, the same objects until they change; `secret` makes return paths;
-        `links` are those that copies have, where there are pages for them to lead to."""
+        `links` and `tracked_links` are those that copies have, where there are pages for them to lead to."""
         self._load = load
         self._keys = keys
         self._secret = secret
         self._links = links
+        self._tracked_links = tracked_links
         #: By mailing, and whether in seven bits.
         self._kept: OrderedDict[tuple[int, bool], _Kept] = OrderedDict()
         self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="signing")
@@ -155,7 +162,14 @@ class Renderer:
         mailing = await self._load(mailing_id)
         try:
             shared = None if mailing.verp_enabled else mailing_return_path_local(mailing_id, self._secret)
-            return await asyncio.to_thread(compile_mailing, mailing, shared, links=self._links, seven_bit=seven_bit)
+            return await asyncio.to_thread(
+                compile_mailing,
+                mailing,
+                shared,
+                links=self._links,
+                tracking=self._tracking(mailing_id, mailing),
+                seven_bit=seven_bit,
+            )
         except UnreadablePost as error:
             return Outcome(OutcomeKind.REFUSED, f"5.6.0 {error}")
         except NotConvertible as error:
@@ -164,6 +178,12 @@ class Renderer:
             # A fault of ours. As an outcome it is seen and tried again; raised, it would come back with every claim.
             _log.exception("message not compiled", mailing=mailing_id)
             return Outcome(OutcomeKind.DEFERRED, f"4.3.0 the message could not be compiled: {type(error).__name__}")
+
+    def _tracking(self, mailing_id: int, mailing: MailingContent) -> Tracking | None:
+        if mailing.tracking is TrackingPolicy.OFF or self._tracked_links is None:
+            return None
+        is_anonymous = mailing.tracking is TrackingPolicy.ANONYMOUS
+        return Tracking(self._tracked_links, mailing_id, is_anonymous, mailing.tracks_plain_text)
 
     def _shrink(self) -> None:
         sizes = {key: _size_bytes(kept.compiled) for key, kept in self._kept.items()}
@@ -188,6 +208,7 @@ def compile_mailing(
     return_path_local: str | None = None,
     *,
     links: Links | None = None,
+    tracking: Tracking | None = None,
     seven_bit: bool = False,
 ) -> CompiledMailing:
     """A post with its list's headers, or a forwarded message as it is; with the local part of the one return path of
@@ -210,7 +231,7 @@ def compile_mailing(
         content = with_crlf(mailing.content)
     if seven_bit:
         content = to_seven_bit(content)
-    message = compile_message(content, is_personal=mailing.personal)
+    message = compile_message(content, is_personal=mailing.personal, tracking=tracking)
     leave_token = None
     if mailing.one_click and links and links.public_url and mailing.list_name and mailing.list_domain:
         message = with_one_click(
@@ -226,4 +247,5 @@ def compile_mailing(
         has_utf8_header=has_utf8_header(b"".join(field for field in message.fields if isinstance(field, bytes))),
         shared_return_path=None if return_path_local is None else f"{return_path_local}@{mailing.return_domain}",
         leave_token=leave_token,
+        tracking=tracking,
     )

@@ -22,6 +22,7 @@ from services.scheduler.tasks.destinations import Destinations
 from services.scheduler.tasks.expansion import Expand
 from services.scheduler.tasks.parking import Park
 from services.scheduler.tasks.post import HandlePost
+from services.scheduler.tasks.reading import CountReadings
 from services.scheduler.tasks.reports import ReadReports
 from services.scheduler.tasks.run_task import RunTasks
 from services.scheduler.tasks.subscription import BeginRequest, Leave
@@ -29,8 +30,8 @@ from services.scheduler.worker import dispatched, handled_by
 from shared.broker.consumer import Consumer, read_dead, reader_of
 from shared.broker.publisher import Publisher
 from shared.contracts.commands import ExpandMailing, RunTask
-from shared.contracts.events import LeaveAsked, MailReceived, SubscriptionAsked
-from shared.contracts.topology import PARKED_QUEUE, TaskQueue
+from shared.contracts.events import CopiesRead, LeaveAsked, MailReceived, SubscriptionAsked
+from shared.contracts.topology import PARKED_QUEUE, TRACKING_QUEUE, TaskQueue
 from shared.core.node import NodeKind
 from shared.dns.resolver import Resolver
 from shared.runtime.consequences import follow
@@ -128,6 +129,14 @@ def build(settings: SchedulerSettings) -> Process:
         )
         for queue in (TaskQueue.EXPRESS, TaskQueue.TASKS)
     ]
+    reading = Consumer(
+        settings.amqp_url,
+        TRACKING_QUEUE,
+        reader_of(CopiesRead),
+        handled_by(CountReadings(database)),
+        name=name,
+        prefetch=PREFETCH,
+    )
     clock = Clock(
         database,
         publisher,
@@ -158,7 +167,7 @@ def build(settings: SchedulerSettings) -> Process:
         name=name,
         put_back_after_seconds=PUT_BACK_AFTER_SECONDS,
     )
-    working: list[Consumer[Any]] = [*consumers, scheduled]
+    working: list[Consumer[Any]] = [*consumers, scheduled, reading]
     all_consumers: list[Consumer[Any]] = [*working, parking]
 
     def obey(configuration: Configuration) -> None:

@@ -17,25 +17,38 @@ from services.tracking_api import pages
 from services.tracking_api.desk import Desk
 from services.tracking_api.forms import TooLarge, body_of, fields
 from services.tracking_api.moderation import ModerationPages
+from services.tracking_api.tracking import Clicks, Opens, Records
 from shared.core.address import Address, InvalidAddress
 from shared.core.links import CONFIRM_PATH, LEAVE_PATH, PREFERENCES_PATH
 from shared.core.membership import DeliveryMode
 from shared.core.subscription import RequestAction
 from shared.core.tokens import Purpose
+from shared.core.tracking import CLICK_PATH, OPEN_PATH, OPEN_SUFFIX, TrackedLinks
 from shared.runtime.subscriptions import Confirmed
 from shared.store.engine import StoreUnavailable
 
 _ACTIONS = {action.value: action for action in (RequestAction.JOIN, RequestAction.LEAVE, RequestAction.PREFERENCES)}
 RETRY_AFTER_SECONDS = 60
+_RETRY = {"Retry-After": str(RETRY_AFTER_SECONDS)}
 
 
-def application(desk: Desk, base: str = "") -> Starlette:
-    """Subscription pages, `/healthz` for the load balancer in front, and one page for all that is not known. `base` is
-    the path that the public URL ends with."""
+def application(
+    desk: Desk, base: str = "", *, tracked_links: TrackedLinks | None = None, recorder: Records | None = None
+) -> Starlette:
+    """Opens and clicks, subscription pages, `/healthz` for the load balancer in front, and one page for all that is not
+    known. `base` is the path that the public URL ends with."""
     web = _Web(desk, base)
     unknown = _Unknown()
+    tracked = []
+    if tracked_links is not None and recorder is not None:
+        busy = _html(pages.UNAVAILABLE, 503, _RETRY)
+        tracked = [
+            Route(CLICK_PATH + "{token}/{target}", Clicks(tracked_links, recorder, unknown, busy)),
+            Route(OPEN_PATH + "{token}" + OPEN_SUFFIX, Opens(tracked_links, recorder, unknown, busy)),
+        ]
     return Starlette(
         routes=[
+            *tracked,
             Route("/healthz", _healthz),
             Route("/lists/{address}", web.list_page),
             Route("/lists/{address}/{action}", web.ask, methods=["POST"]),
@@ -171,7 +184,7 @@ def _unknown() -> Response:
 
 
 async def _unavailable(_request: Request, _error: Exception) -> Response:
-    return _html(pages.UNAVAILABLE, 503, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+    return _html(pages.UNAVAILABLE, 503, _RETRY)
 
 
 async def _too_large(_request: Request, _error: Exception) -> Response:

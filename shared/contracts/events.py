@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
 from shared.contracts.base import Payload
+from shared.core.readings import MachineSign
 
 
 class MailReceived(Payload, frozen=True, tag="MailReceived/1"):
@@ -48,3 +54,24 @@ class LeaveAsked(Payload, frozen=True, tag="LeaveAsked/1"):
     """A member's own link was used to leave, while the database could not be reached."""
 
     member_id: int
+
+
+class ReadEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A copy was opened, or a link of it followed, once."""
+
+    #: Drawn by the node that saw it: the event is counted once, however often it is told of.
+    id: UUID
+    at: datetime
+    mailing_id: int
+    #: `None` in a mailing that is tracked anonymously.
+    delivery_id: int | None
+    #: Where the link leads; `None`: the copy was opened.
+    url: str | None
+    #: What the request told of a machine.
+    sign: MachineSign | None = None
+
+
+class CopiesRead(Payload, frozen=True, tag="CopiesRead/1"):
+    """Copies of mailings were opened, and links followed; what came within a few milliseconds at one node."""
+
+    events: tuple[ReadEvent, ...]

@@ -16,6 +16,7 @@ from shared.contracts.base import Payload, UnreadablePayload
 from shared.contracts.commands import ExpandMailing, RunTask, SendBatch
 from shared.contracts.events import (
     AddressSuppressed,
+    CopiesRead,
     DeliveriesCancelled,
     LeaveAsked,
     MailingChanged,
@@ -63,6 +64,10 @@ class TaskQueue(StrEnum):
 
 
 PARKED_QUEUE = "parked"
+#: What readers do.
+TRACKING_QUEUE = "tracking"
+#: When the database is away for long, what comes then stays with the tracking nodes.
+TRACKING_QUEUE_BYTES = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +79,7 @@ class QueueDeclaration:
     arguments: dict[str, Any]
 
 
-def _work_queue(name: str) -> QueueDeclaration:
+def _work_queue(name: str, **bounds: int) -> QueueDeclaration:
     return QueueDeclaration(
         name,
         WORK_EXCHANGE,
@@ -86,6 +91,7 @@ def _work_queue(name: str) -> QueueDeclaration:
             "x-dead-letter-strategy": "at-least-once",
             # What at-least-once dead-lettering needs.
             "x-overflow": "reject-publish",
+            **{f"x-{bound.replace('_', '-')}": value for bound, value in bounds.items()},
         },
     )
 
@@ -95,6 +101,7 @@ QUEUES: tuple[QueueDeclaration, ...] = (
     *(_work_queue(lane.queue) for lane in Lane),
     *(_work_queue(lane.limited_queue) for lane in Lane),
     *(_work_queue(queue.value) for queue in TaskQueue),
+    _work_queue(TRACKING_QUEUE, max_length_bytes=TRACKING_QUEUE_BYTES),
     QueueDeclaration(PARKED_QUEUE, PARKED_EXCHANGE, {"x-queue-type": "quorum", "x-delivery-limit": DELIVERY_LIMIT}),
 )
 
@@ -110,6 +117,7 @@ KNOWN_PAYLOADS = (
     | AddressSuppressed
     | SubscriptionAsked
     | LeaveAsked
+    | CopiesRead
 )
 
 _encoder = msgspec.json.Encoder()

@@ -20,8 +20,12 @@ _KEY_ID_OCTETS = 1
 _NUMBER_OCTETS = 6
 _HOUR_OCTETS = 3
 _MAC_OCTETS = 10
+#: What a token of one row holds, without and with an end.
+_ROW_OCTETS = (_NUMBER_OCTETS, _NUMBER_OCTETS + _HOUR_OCTETS)
 #: RFC 7693 §2.1: what a key of BLAKE2b may have at most.
 _MAX_KEY_OCTETS = 64
+#: A token is good for so much longer, since the clock of the node that reads it may be ahead.
+CLOCK_SKEW_SECONDS = 300
 #: The longest token, in characters: whatever is longer is none.
 MAX_TOKEN_CHARACTERS = 2 * (_KEY_ID_OCTETS + _NUMBER_OCTETS + _HOUR_OCTETS + _MAC_OCTETS)
 
@@ -37,6 +41,10 @@ class Purpose(Enum):
     PREFERENCES = b"preferences"
     #: Number of a held post: decide about it, once.
     MODERATE = b"moderate"
+    #: Numbers of a mailing and a delivery: a copy was opened.
+    OPEN = b"open"
+    #: Numbers of a mailing and a delivery: a link of a copy was followed.
+    CLICK = b"click"
 
 
 #: What the MAC binds before the row: the purpose's name ends in a NUL, so that none begins like another.
@@ -47,10 +55,11 @@ class Tokens:
     """Makes tokens with one key, and reads those made with it or an older one."""
 
     def __init__(self, secret: bytes, older_secrets: Sequence[bytes] = ()) -> None:
-        self._keys = [_Key(each) for each in (secret, *older_secrets)]
+        self._keys = [TokenKey(each, _ROW_OCTETS) for each in (secret, *older_secrets)]
 
     def make(self, purpose: Purpose, number: int, *, ends_at: datetime | None = None) -> str:
-        """The token for the row `number` (0 to 2^48 - 1), good until the end of the hour of `ends_at`, or for ever.
+        """The token for the row `number` (0 to 2^48 - 1), good until the end of the hour of `ends_at` by any clock that
+        is not 5 minutes ahead, or for ever.
 
         The same arguments give the same token. Some two microseconds.
         """
@@ -74,24 +83,27 @@ class Tokens:
         return None
 
 
-class _Key:
-    """One secret, as keys of the two functions."""
+class TokenKey:
+    """One secret, as keys of the two functions that make tokens."""
 
-    def __init__(self, secret: bytes) -> None:
+    def __init__(self, secret: bytes, plain_octets: Sequence[int]) -> None:
+        """`plain_octets` are the lengths of what its tokens hold, each at most 64."""
         key = secret if len(secret) <= _MAX_KEY_OCTETS else hashlib.blake2b(secret).digest()
         self._id = hashlib.blake2b(digest_size=_KEY_ID_OCTETS, key=key, person=b"token key's id").digest()
         # Copied for each token: to set up a keyed hash takes longer than to use it.
         self._macs = hashlib.blake2b(digest_size=_MAC_OCTETS, key=key, person=b"token's MAC")
-        self._masks = hashlib.blake2b(digest_size=_NUMBER_OCTETS + _HOUR_OCTETS, key=key, person=b"token's mask")
+        self._masks = hashlib.blake2b(digest_size=max(plain_octets), key=key, person=b"token's mask")
+        self._plain_octets = frozenset(plain_octets)
 
     def token(self, purpose: Purpose, plain: bytes) -> str:
+        """The token that holds `plain`, for this purpose."""
         mac = self._mac(purpose, plain)
         return (self._id + self._masked(plain, mac) + mac).hex()
 
     def plain(self, purpose: Purpose, octets: bytes) -> bytes | None:
-        """The number and the end in a token of this key; `None` when it is none."""
+        """What a token of this key, as octets, holds for this purpose; `None` when it is none."""
         masked, mac = octets[_KEY_ID_OCTETS:-_MAC_OCTETS], octets[-_MAC_OCTETS:]
-        if octets[:_KEY_ID_OCTETS] != self._id or len(masked) not in (_NUMBER_OCTETS, _NUMBER_OCTETS + _HOUR_OCTETS):
+        if octets[:_KEY_ID_OCTETS] != self._id or len(masked) not in self._plain_octets:
             return None
         plain = self._masked(masked, mac)
         return plain if hmac.compare_digest(mac, self._mac(purpose, plain)) else None
@@ -115,4 +127,4 @@ def _is_over(hour: bytes, now: datetime) -> bool:
     if not hour:
         return False
     ends_at = datetime.fromtimestamp(0, UTC) + timedelta(hours=int.from_bytes(hour, "big") + 1)
-    return now >= ends_at
+    return now >= ends_at + timedelta(seconds=CLOCK_SKEW_SECONDS)

@@ -1,8 +1,9 @@
 """A message compiled once: literal bytes that all copies share, and slots between them that a member's values fill.
 
 Every piece is whole lines, so each is dot-stuffed and canonicalised by itself, and nothing is joined for a recipient.
-A text with merge fields becomes UTF-8 in quoted-printable: there any value fits, whatever the author's character set
-and encoding were, and a soft line break before and behind each value keeps all lines short without looking at it.
+A text with merge fields or tracked links becomes UTF-8 in quoted-printable: there any value fits, whatever the author's
+character set and encoding were, and a soft line break before and behind each value keeps all lines short without
+looking at it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from shared.mail.lines import LONE_DOT, double_dots, ended
 from shared.mail.merge import MergeField, Values, split
 from shared.mail.parts import Part, retyped, text_parts
 from shared.mail.template import UnreadablePost
+from shared.mail.tracking import ReaderSlot, Tracking
 from shared.mail.transfer_encoding import QUOTED_PRINTABLE_LINE, quoted_printable_octets
 from shared.mail.words import codec_of, encode_text
 
@@ -81,7 +83,7 @@ class CompiledMessage:
     """Header and body in pieces, before dot-stuffing. No two literal pieces of the body follow one another."""
 
     fields: tuple[bytes | FieldSlot | TokenSlot, ...]
-    body: tuple[bytes | TextSlot, ...]
+    body: tuple[bytes | TextSlot | ReaderSlot, ...]
 
 
 class Wire:
@@ -109,8 +111,8 @@ class Wire:
 
     @property
     def has_merge_fields(self) -> bool:
-        """Whether there is more to fill in than a token."""
-        return not all(isinstance(slot, TokenSlot) for slot in self._slots)
+        """Whether there is more to fill in than tokens."""
+        return not all(isinstance(slot, TokenSlot | ReaderSlot) for slot in self._slots)
 
     def fill(self, values: Values) -> tuple[bytes, ...]:
         """The fillings of all slots, in the message's order, for the member with these values."""
@@ -137,21 +139,29 @@ def _joined(pieces: list[bytes]) -> list[bytes]:
     return joined
 
 
-def compile_message(content: bytes, *, is_personal: bool) -> CompiledMessage:
-    """`content`, its lines ended by CR LF, in pieces; merge fields count only in a personal one.
+def compile_message(content: bytes, *, is_personal: bool, tracking: Tracking | None = None) -> CompiledMessage:
+    """`content`, its lines ended by CR LF, in pieces; merge fields count only in a personal one, and links are tracked
+    only as `tracking` says.
 
-    Without them nothing is changed but a last line's missing end, and white space before a field's colon. Raises
+    Without either nothing is changed but a last line's missing end, and white space before a field's colon. Raises
     `UnreadablePost`.
     """
     header = scan(content, STORED)
     if isinstance(header, Unreadable):
         raise UnreadablePost(header.because)
     fields: list[bytes] = [_written(field.raw) for field in header.fields]
-    body: list[bytes | TextSlot] = []
+    body: list[bytes | TextSlot | ReaderSlot] = []
     position = header.body_at
-    for part in text_parts(content) if is_personal else ():
-        pieces = split(text_of(content, part) or "")
-        if len(pieces) == 1:
+    has_image = False
+    for part in text_parts(content) if is_personal or tracking else ():
+        text = text_of(content, part) or ""
+        pieces: list[str | MergeField | ReaderSlot] = [text]
+        if tracking and text:
+            pieces = [*tracking.pieces(text, is_html=part.is_html, has_image=not has_image)]
+            has_image = has_image or part.is_html
+        if is_personal:
+            pieces = [cut for piece in pieces for cut in (split(piece) if isinstance(piece, str) else [piece])]
+        if pieces == [text]:
             continue
         if part.header_at == 0:
             fields = _retyped(part)
@@ -207,9 +217,14 @@ def _retyped(part: Part) -> list[bytes]:
     return [_written(field.raw) for field in retyped(part, charset="utf-8", transfer_encoding="quoted-printable")]
 
 
-def _quoted_printable_pieces(pieces: list[str | MergeField], is_html: bool) -> list[bytes | TextSlot]:
-    encoded: list[bytes | TextSlot] = []
+def _quoted_printable_pieces(
+    pieces: list[str | MergeField | ReaderSlot], is_html: bool
+) -> list[bytes | TextSlot | ReaderSlot]:
+    encoded: list[bytes | TextSlot | ReaderSlot] = []
     for number, piece in enumerate(pieces):
+        if isinstance(piece, ReaderSlot):
+            encoded.append(piece)
+            continue
         if isinstance(piece, MergeField):
             encoded.append(TextSlot(piece, is_html))
             continue
@@ -233,9 +248,9 @@ def quoted_printable(text: str) -> bytes:
     return quoted_printable_octets(text.encode("utf-8", "replace"))
 
 
-def _merged(pieces: list[bytes | TextSlot]) -> list[bytes | TextSlot]:
+def _merged(pieces: list[bytes | TextSlot | ReaderSlot]) -> list[bytes | TextSlot | ReaderSlot]:
     """Neighbouring literals as one, no empty one, the last line ended."""
-    merged: list[bytes | TextSlot] = []
+    merged: list[bytes | TextSlot | ReaderSlot] = []
     literals: list[bytes] = []
     for piece in pieces:
         if isinstance(piece, bytes):

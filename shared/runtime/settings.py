@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.core.links import Links
 from shared.core.tokens import Tokens
+from shared.core.tracking import TrackedLinks
 
 _PREFIX = "LISTFLEET_"
 
@@ -74,8 +75,20 @@ class LinkSettings(SecretSettings):
     @property
     def links(self) -> Links:
         """Links and addresses with tokens."""
-        older = [old.strip().encode() for old in self.old_secrets.split(",") if old.strip()]
-        return Links(Tokens(self.secret.encode(), older), self.public_url.rstrip("/") if self.public_url else None)
+        return Links(
+            Tokens(self.secret.encode(), self._older), self.public_url.rstrip("/") if self.public_url else None
+        )
+
+    @property
+    def tracked_links(self) -> TrackedLinks | None:
+        """Addresses that tell of opens and clicks; `None` where nothing serves them."""
+        if self.public_url is None:
+            return None
+        return TrackedLinks(self.secret.encode(), self._older, self.public_url.rstrip("/"))
+
+    @property
+    def _older(self) -> list[bytes]:
+        return [old.strip().encode() for old in self.old_secrets.split(",") if old.strip()]
 
 
 class ResolverSettings(BaseSettings):

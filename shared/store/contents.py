@@ -9,6 +9,7 @@ from uuid import UUID
 from shared.core.copies import CopySettings
 from shared.core.mailing import MailingKind
 from shared.core.membership import PostingPolicy
+from shared.core.tracking import TrackingPolicy
 from shared.store.copies import COPY_COLUMNS, copy_settings
 from shared.store.engine import RawConnection
 
@@ -34,6 +35,9 @@ class MailingContent:
     received_at: datetime
     #: Each copy has a link of its own that ends the membership.
     one_click: bool = False
+    #: What the copies tell of being opened and of links that are followed; of links in plain text, too.
+    tracking: TrackingPolicy = TrackingPolicy.OFF
+    tracks_plain_text: bool = False
 
 
 async def load(connection: RawConnection, mailing_id: int) -> MailingContent | None:
@@ -42,7 +46,8 @@ async def load(connection: RawConnection, mailing_id: int) -> MailingContent | N
         f"""
         SELECT messages.content, messages.id AS message_uuid, messages.received_at, mailings.kind,
                mailings.return_domain, mailings.personal, mailings.verp_enabled,
-               mailings.one_click, mailings.is_from_list, {", ".join(f"mailings.{name}" for name in COPY_COLUMNS)},
+               mailings.one_click, mailings.is_from_list, mailings.tracking, mailings.tracks_plain_text,
+               {", ".join(f"mailings.{name}" for name in COPY_COLUMNS)},
                lists.name, lists.domain, lists.display_name, lists.posting_policy
         FROM mailings JOIN messages ON messages.id = mailings.message_id
         LEFT JOIN mailing_lists lists ON lists.id = mailings.list_id
@@ -66,4 +71,6 @@ async def load(connection: RawConnection, mailing_id: int) -> MailingContent | N
         message_uuid=row["message_uuid"],
         received_at=row["received_at"],
         one_click=row["one_click"],
+        tracking=TrackingPolicy(row["tracking"]),
+        tracks_plain_text=row["tracks_plain_text"],
     )

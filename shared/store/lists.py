@@ -17,6 +17,7 @@ from shared.core.membership import PostingPolicy
 from shared.core.pacing import next_within_seconds
 from shared.core.posting.post import ListRules, Moderation, NonMemberAction
 from shared.core.subscription import SubscriptionPolicy
+from shared.core.tracking import TrackingPolicy
 from shared.store.columns import enum_type, identity_field, moment_field, texts_column, within
 from shared.store.copies import CopyColumns
 from shared.store.engine import RawConnection, Session
@@ -47,6 +48,15 @@ class MailingList(CopyColumns, table=True):
     )
     #: Each member's copy has a link of its own that ends the membership at once (RFC 8058).
     one_click_enabled: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
+    #: What is kept of opens and clicks; also of those in mail that was sent before.
+    tracking: TrackingPolicy = Field(
+        default=TrackingPolicy.OFF,
+        sa_column=Column(
+            enum_type(TrackingPolicy, "tracking_policy"), nullable=False, server_default=TrackingPolicy.OFF.value
+        ),
+    )
+    #: Links in plain text are tracked as well.
+    tracks_plain_text: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     #: Posts may hold merge fields; off, a post's body goes out unchanged.
     personal: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     #: Each delivery has a return path of its own; off, a mailing has one, and transactions may have many recipients.
@@ -140,6 +150,8 @@ async def add(
     posting_policy: PostingPolicy,
     subscription_policy: SubscriptionPolicy = SubscriptionPolicy.CONFIRM,
     one_click_enabled: bool = True,
+    tracking: TrackingPolicy = TrackingPolicy.OFF,
+    tracks_plain_text: bool = False,
     personal: bool = False,
     verp_enabled: bool = True,
     lane: Lane = Lane.POSTS,
@@ -164,6 +176,8 @@ async def add(
         "posting_policy": posting_policy,
         "subscription_policy": subscription_policy,
         "one_click_enabled": one_click_enabled,
+        "tracking": tracking,
+        "tracks_plain_text": tracks_plain_text,
         "personal": personal,
         "verp_enabled": verp_enabled,
         "lane": lane,

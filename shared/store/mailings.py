@@ -12,6 +12,7 @@ from sqlmodel import Field, col, select
 from shared.contracts.topology import Lane
 from shared.core.mailing import MailingKind, MailingState
 from shared.core.retry import GIVE_UP_AFTER_SECONDS
+from shared.core.tracking import TrackingPolicy
 from shared.store.columns import enum_type, identity_field, moment_field
 from shared.store.copies import CopyColumns
 from shared.store.engine import RawConnection, Session
@@ -58,6 +59,14 @@ class Mailing(CopyColumns, table=True):
     is_from_list: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     #: Each copy has a link of its own that ends the membership (RFC 8058).
     one_click: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    #: What its copies tell of being opened and of links that are followed; of links in plain text, too.
+    tracking: TrackingPolicy = Field(
+        default=TrackingPolicy.OFF,
+        sa_column=Column(
+            enum_type(TrackingPolicy, "tracking_policy"), nullable=False, server_default=TrackingPolicy.OFF.value
+        ),
+    )
+    tracks_plain_text: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     #: Deliveries made so far, and how many of them were suppressed from the start.
     recipients: int = Field(default=0)
     suppressed: int = Field(default=0)
@@ -117,7 +126,8 @@ async def create(
         INSERT INTO mailings (kind, lane, state, message_id, list_id, return_domain, subject, recipients, suppressed,
                               expanded_to_member_id, expand_due_at, give_up_after_seconds, gives_up_at,
                               personal, verp_enabled, one_click, subject_prefix, header_text, footer_text, reply_to,
-                              reply_to_address, keeps_authors_reply_to, anonymous, is_from_list)
+                              reply_to_address, keeps_authors_reply_to, anonymous, is_from_list, tracking,
+                              tracks_plain_text)
         SELECT $1, $2, 'expanding', $3, $4, $5, $6, 0, 0, 0, now() + make_interval(secs => $7),
                age.seconds, now() + make_interval(secs => age.seconds),
                coalesce(list.personal, false), coalesce(list.verp_enabled, true),
@@ -125,7 +135,8 @@ async def create(
                coalesce(list.subject_prefix, ''), coalesce(list.header_text, ''), coalesce(list.footer_text, ''),
                coalesce(list.reply_to, 'author'), list.reply_to_address, coalesce(list.keeps_authors_reply_to, true),
                coalesce(list.anonymous, false),
-               coalesce(list.dmarc_mitigation = 'always' OR (list.dmarc_mitigation = 'when_published' AND $9), false)
+               coalesce(list.dmarc_mitigation = 'always' OR (list.dmarc_mitigation = 'when_published' AND $9), false),
+               coalesce(list.tracking, 'off'), coalesce(list.tracks_plain_text, false)
         FROM (SELECT 1) AS one LEFT JOIN mailing_lists list ON list.id = $4,
              LATERAL (SELECT coalesce(list.give_up_after_seconds, $8) AS seconds) age
         ON CONFLICT (message_id, list_id) DO UPDATE SET subject = excluded.subject

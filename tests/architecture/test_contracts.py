@@ -5,8 +5,10 @@ A sample is never changed: a new shape is a new version, with a new sample besid
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
+from uuid import UUID
 
 import pytest
 
@@ -14,14 +16,26 @@ from shared.contracts.base import Payload, UnreadablePayload
 from shared.contracts.commands import ExpandMailing, RunTask, SendBatch
 from shared.contracts.events import (
     AddressSuppressed,
+    CopiesRead,
     DeliveriesCancelled,
     LeaveAsked,
     MailingChanged,
     MailReceived,
     NodeSettingsChanged,
+    ReadEvent,
     SubscriptionAsked,
 )
-from shared.contracts.topology import KNOWN_PAYLOADS, PARKED_QUEUE, QUEUES, Lane, TaskQueue, decode, encode
+from shared.contracts.topology import (
+    KNOWN_PAYLOADS,
+    PARKED_QUEUE,
+    QUEUES,
+    TRACKING_QUEUE,
+    Lane,
+    TaskQueue,
+    decode,
+    encode,
+)
+from shared.core.readings import MachineSign
 
 SAMPLES = Path(__file__).parent / "samples"
 
@@ -37,6 +51,25 @@ EXPECTED: dict[str, Payload] = {
     "AddressSuppressed-1": AddressSuppressed("ann@example.com"),
     "SubscriptionAsked-1": SubscriptionAsked(7),
     "LeaveAsked-1": LeaveAsked(7),
+    "CopiesRead-1": CopiesRead(
+        (
+            ReadEvent(
+                UUID("0192f0c1-2b3c-7d4e-8f50-61728394a5b6"),
+                datetime(2026, 11, 23, 12, 30, 0, 250_000, tzinfo=UTC),
+                42,
+                7,
+                "https://shop.example/a?b=c",
+            ),
+            ReadEvent(
+                UUID("0192f0c1-2b3c-7d4e-8f50-61728394a5b7"),
+                datetime(2026, 11, 23, 12, 30, tzinfo=UTC),
+                42,
+                None,
+                None,
+                MachineSign.PROXY,
+            ),
+        )
+    ),
 }
 
 
@@ -92,7 +125,7 @@ def test_a_payload_is_frozen(name: str) -> None:
 def test_every_lane_and_task_has_a_queue() -> None:
     names = [declaration.name for declaration in QUEUES]
     lanes = [queue for lane in Lane for queue in (lane.queue, lane.limited_queue)]
-    assert sorted(names) == sorted([*lanes, *(q.value for q in TaskQueue), PARKED_QUEUE])
+    assert sorted(names) == sorted([*lanes, *(q.value for q in TaskQueue), TRACKING_QUEUE, PARKED_QUEUE])
 
 
 @pytest.mark.parametrize("declaration", QUEUES, ids=lambda declaration: declaration.name)

@@ -15,7 +15,18 @@ from shared.store.engine import RawConnection
 from tests.integration import stored
 
 #: Tables that grow with the mailings, whose rows no hot statement may walk through.
-LARGE_TABLES = ("deliveries", "attempts", "outstanding", "batches", "members", "tasks", "task_runs")
+LARGE_TABLES = (
+    "tracking_events",
+    "tracked_links",
+    "reading_counts",
+    "deliveries",
+    "attempts",
+    "outstanding",
+    "batches",
+    "members",
+    "tasks",
+    "task_runs",
+)
 
 
 async def fill(connection: RawConnection, size: int) -> int:

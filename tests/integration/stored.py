@@ -45,6 +45,7 @@ async def connected(url: str) -> AsyncIterator[RawConnection]:
 _TABLES = (
     *("attempts", "batches", "deliveries", "outstanding", "mailings", "message_targets", "held_posts", "messages"),
     *("notices", "notice_templates", "subscription_requests", "form_tallies", "post_fingerprints"),
+    *("tracking_events", "tracked_links", "reading_counts"),
     *("bounce_events", "members", "mailing_lists"),
     *("nodes", "node_settings", "suppressions"),
     *("task_runs", "tasks"),

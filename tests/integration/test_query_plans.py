@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any, cast
+from uuid import uuid4
 
 import pytest
 from sqlalchemy.dialects import postgresql
@@ -22,9 +24,11 @@ from shared.store import (
     nodes,
     release,
     rounds,
+    tracking,
 )
 from shared.store.choosing import Choice
 from shared.store.engine import RawConnection
+from shared.store.tracking import NewEvent
 from tests.integration import many_rows, stored
 from tests.integration.many_rows import ExplainingConnection
 from tests.integration.stored import DEFERRED, DELIVERED, REFUSED, report
@@ -248,3 +252,28 @@ async def test_a_page_of_deliveries_touches_itself(connection: RawConnection, ma
     look = await many_rows.explain(connection, str(kept.value), ())
     assert not look.has_seq_scan
     assert look.touched.get("deliveries", 0) <= 100
+
+
+async def test_counting_what_readers_did_touches_their_events(connection: RawConnection, mailing_id: int) -> None:
+    await connection.execute("UPDATE mailing_lists SET tracking = 'full'")
+    await connection.execute(
+        "INSERT INTO tracked_links (mailing_id, url)"
+        " SELECT $1, 'https://a.example/' || n FROM generate_series(1, 1000) n",
+        mailing_id,
+    )
+    await connection.execute(
+        "INSERT INTO tracking_events (id, mailing_id, delivery_id, link_id, at)"
+        " SELECT gen_random_uuid(), mailing_id, id, 0, now() FROM deliveries WHERE mailing_id = $1 LIMIT 50000",
+        mailing_id,
+    )
+    readers = await connection.fetch("SELECT id FROM deliveries WHERE mailing_id = $1 ORDER BY id LIMIT 50", mailing_id)
+    events = [
+        NewEvent(uuid4(), datetime.now(UTC), mailing_id, row["id"], url, None)
+        for row in readers
+        for url in (None, "https://a.example/7", "https://a.example/new")
+    ]
+    await assert_narrow(connection, lambda c: tracking.record(c, events), at_most=1000)
+    assert (
+        await connection.fetchval("SELECT count(*) FROM tracking_events WHERE delivery_id = $1", events[0].delivery_id)
+        > 2
+    )

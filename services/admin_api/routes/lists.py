@@ -68,6 +68,8 @@ async def make_list(database: Store, new: NewList, response: Response) -> ListAn
             posting_policy=new.posting_policy,
             subscription_policy=new.subscription_policy,
             one_click_enabled=new.one_click_enabled,
+            tracking=new.tracking,
+            tracks_plain_text=new.tracks_plain_text,
             personal=new.personal,
             verp_enabled=new.verp_enabled,
             lane=new.lane,

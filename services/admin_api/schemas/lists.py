@@ -14,6 +14,7 @@ from shared.core.bounce_score import DEFAULT_BOUNCE_LIMIT, DEFAULT_QUIET_DAYS
 from shared.core.copies import DmarcMitigation, ReplyToPolicy
 from shared.core.membership import PostingPolicy
 from shared.core.subscription import SubscriptionPolicy
+from shared.core.tracking import TrackingPolicy
 
 DisplayName = Annotated[OneLine, StringConstraints(max_length=200)]
 Description = Annotated[OneLine, StringConstraints(max_length=1000)]
@@ -61,6 +62,13 @@ class NewList(NewPostingRules):
     """Whether each member's copy has a link of its own that ends the membership at once (RFC 8058). It takes effect
     where each delivery has a return path of its own (`verp_enabled`) and the public URL is set. Copies then differ, so
     that a signed one is signed by itself: some 0.4 ms of a processor more with RSA."""
+    tracking: TrackingPolicy = TrackingPolicy.OFF
+    """What is kept of how its mail is read: off, nothing; anonymous, how often copies are opened and each link is
+    followed; full, by whom as well, so that copies differ (a signed one is signed by itself). It takes effect where the
+    public URL is set, on HTML: web links lead by way of this cluster, and an image of one pixel is added; the text then
+    goes out as UTF-8 in quoted-printable. Links with merge fields are not tracked."""
+    tracks_plain_text: bool = False
+    """Whether links in plain text are tracked as well: they get long, and people see them."""
     personal: bool = False
     """Whether posts may hold merge fields: `{{first_name|friend}}` is the member's custom field of that name, or
     `friend` where the member has none; `{{email}}` and `{{display_name}}` are known of each. They count in the subject,
@@ -126,6 +134,11 @@ class ListChange(PostingRulesChange):
     """Who may join: open, confirm, approve, confirm_and_approve, closed or invite; also of requests under way."""
     one_click_enabled: bool = may_be_absent()
     """Whether each member's copy has a link of its own that ends the membership at once; from the next post on."""
+    tracking: TrackingPolicy = may_be_absent()
+    """What is kept of how its mail is read: off, anonymous or full. Less is in force at once, also for what is told by
+    mail that was sent before; more, from the next post on."""
+    tracks_plain_text: bool = may_be_absent()
+    """Whether links in plain text are tracked as well; from the next post on."""
     personal: bool = may_be_absent()
     """Whether posts may hold merge fields; from the next post on."""
     verp_enabled: bool = may_be_absent()
@@ -184,6 +197,10 @@ class ListAnswer(PostingRulesAnswer):
     """Who may join, and how."""
     one_click_enabled: bool
     """Whether each member's copy has a link of its own that ends the membership at once."""
+    tracking: TrackingPolicy
+    """What is kept of how its mail is read."""
+    tracks_plain_text: bool
+    """Whether links in plain text are tracked as well."""
     personal: bool
     """Whether posts may hold merge fields."""
     verp_enabled: bool

@@ -47,10 +47,10 @@ def test_a_megabyte_is_none() -> None:
     assert TOKENS.read(Purpose.LEAVE, "ab" * 500_000, now=NOW) is None
 
 
-def test_a_token_with_an_end_is_good_until_the_hour_is_over() -> None:
+def test_a_token_with_an_end_is_good_until_the_hour_is_over_by_a_clock_that_is_five_minutes_ahead() -> None:
     token = TOKENS.make(Purpose.PREFERENCES, 7, ends_at=NOW)
-    assert TOKENS.read(Purpose.PREFERENCES, token, now=NOW + timedelta(minutes=29)) == 7
-    assert TOKENS.read(Purpose.PREFERENCES, token, now=NOW + timedelta(minutes=30)) is None
+    assert TOKENS.read(Purpose.PREFERENCES, token, now=NOW + timedelta(minutes=34, seconds=59)) == 7
+    assert TOKENS.read(Purpose.PREFERENCES, token, now=NOW + timedelta(minutes=35)) is None
 
 
 def test_an_older_secrets_tokens_are_read_while_it_is_known() -> None:
