@@ -12,7 +12,7 @@ from starlette.types import Message
 
 from services.admin_api.auth import authenticate
 from services.admin_api.problems import Problem
-from services.admin_api.schemas.base import has_controls
+from shared.contracts.bodies import has_controls
 from shared.store.engine import Database
 
 MAX_BODY_BYTES = 1024 * 1024

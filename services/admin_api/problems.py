@@ -12,7 +12,7 @@ from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from services.admin_api.schemas.base import Answer
+from shared.contracts.bodies import Answer
 from shared.store.engine import StoreUnavailable
 
 MEDIA_TYPE = "application/problem+json"

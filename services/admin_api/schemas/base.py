@@ -1,41 +1,10 @@
-"""What all schemas share: strictness, the kinds of text, addresses, and pages."""
+"""What all schemas share: ids and pages. What texts and moments are is in `shared/contracts/bodies.py`."""
 
 from __future__ import annotations
 
 from typing import Generic, TypeVar
 
-# What tasks are given by their parameters is checked by the same, in the schedulers too.
-from shared.contracts.bodies import (
-    MAX_EXACT_INTEGER,
-    Answer,
-    Body,
-    EmailAddress,
-    Lines,
-    Moment,
-    OneLine,
-    has_controls,
-    may_be_absent,
-    on_one_line,
-    refuse,
-    without_controls,
-)
-
-__all__ = [
-    "MAX_EXACT_INTEGER",
-    "MAX_ID",
-    "Answer",
-    "Body",
-    "EmailAddress",
-    "Lines",
-    "Moment",
-    "OneLine",
-    "Page",
-    "has_controls",
-    "may_be_absent",
-    "on_one_line",
-    "refuse",
-    "without_controls",
-]
+from shared.contracts.bodies import Answer
 
 #: The ids the database has.
 MAX_ID = 2**63 - 1

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from services.admin_api.schemas.base import Answer, Body, Moment, refuse
+from shared.contracts.bodies import Answer, Body, Moment, refuse
 from shared.core.address import Address, InvalidAddress
 from shared.core.delivery import SENT_AGAIN, DeliveryState, OutcomeKind
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import StringConstraints
 
-from services.admin_api.schemas.base import Answer, Body, Moment
+from shared.contracts.bodies import Answer, Body, Moment
 from shared.core.dkim import DkimAlgorithm, DkimKeyState
 
 Selector = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")]

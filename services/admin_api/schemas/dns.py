@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
-from services.admin_api.schemas.base import Answer, Body, Moment, refuse
+from shared.contracts.bodies import Answer, Body, Moment, refuse
 from shared.core.dns.finding import State
 from shared.core.dns.record import Purpose, RecordType
 

@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from services.admin_api.schemas.base import Answer, Body, Moment, refuse
+from shared.contracts.bodies import Answer, Body, Moment, refuse
 
 
 class DomainLimitSettings(Body):

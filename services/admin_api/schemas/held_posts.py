@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import StringConstraints
 
-from services.admin_api.schemas.base import Answer, Body, Moment, OneLine
+from shared.contracts.bodies import Answer, Body, Moment, OneLine
 from shared.core.held_post import HeldDecision
 
 Reason = Annotated[OneLine, StringConstraints(max_length=1000)]

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from services.admin_api.schemas.base import EmailAddress, Lines, Moment, OneLine, may_be_absent, refuse
 from services.admin_api.schemas.posting_rules import NewPostingRules, PostingRulesAnswer, PostingRulesChange
+from shared.contracts.bodies import EmailAddress, Lines, Moment, OneLine, may_be_absent, refuse
 from shared.contracts.topology import Lane
 from shared.core.address import Address
 from shared.core.bounce_score import DEFAULT_BOUNCE_LIMIT, DEFAULT_QUIET_DAYS

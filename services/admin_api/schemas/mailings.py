@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from services.admin_api.schemas.base import Answer, Body, Moment, may_be_absent
+from shared.contracts.bodies import Answer, Body, Moment, may_be_absent
 from shared.contracts.topology import Lane
 from shared.core.mailing import MailingKind, MailingState
 

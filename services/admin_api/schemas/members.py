@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from services.admin_api.schemas.base import Answer, Body, Moment, may_be_absent
+from shared.contracts.bodies import Answer, Body, Moment, may_be_absent
 from shared.core.bounce import BounceClass
 from shared.core.membership import BounceKind, DeliveryMode, MemberRole, MemberStatus
 from shared.transfer.member import DisplayName, Fields

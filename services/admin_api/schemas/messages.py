@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from services.admin_api.schemas.base import Answer, Moment
+from shared.contracts.bodies import Answer, Moment
 from shared.core.mailing import TargetKind, TargetState
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationInfo, field_validator
 
-from services.admin_api.schemas.base import Answer, Body, may_be_absent, refuse
+from shared.contracts.bodies import Answer, Body, may_be_absent, refuse
 from shared.contracts.topology import Lane
 from shared.core.ingress_limits import INGRESS_SETTINGS
 from shared.core.limits import SETTINGS, refusal_of

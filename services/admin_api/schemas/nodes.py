@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from services.admin_api.schemas.base import Answer, Moment
 from services.admin_api.schemas.node_settings import SettingsAnswer
+from shared.contracts.bodies import Answer, Moment
 from shared.core.ingress_limits import BusyBecause
 from shared.core.limits import Limit
 from shared.core.node import LeftBecause, NodeKind

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, StringConstraints
 
-from services.admin_api.schemas.base import Answer, Body, Moment, OneLine, without_controls
+from shared.contracts.bodies import Answer, Body, Moment, OneLine, without_controls
 from shared.mail.notice_kinds import NoticeKind
 
 Subject = Annotated[OneLine, StringConstraints(min_length=1, max_length=300)]

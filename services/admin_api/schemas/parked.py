@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.admin_api.schemas.base import Answer, Moment
+from shared.contracts.bodies import Answer, Moment
 from shared.store.parked import ParkedKind
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from services.admin_api.schemas.base import Answer, Body, OneLine, may_be_absent, refuse
+from shared.contracts.bodies import Answer, Body, OneLine, may_be_absent, refuse
 from shared.core.held_post import MAX_BANNED
 from shared.core.posting.post import Moderation, NonMemberAction
 

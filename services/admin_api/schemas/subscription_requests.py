@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import StringConstraints
 
-from services.admin_api.schemas.base import Answer, Body, EmailAddress, Moment, OneLine
+from shared.contracts.bodies import Answer, Body, EmailAddress, Moment, OneLine
 from shared.core.subscription import RequestAction, RequestSource, RequestState
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, JsonValue, StringConstraints, WithJsonSchema, field_validator, model_validator
 
-from services.admin_api.schemas.base import Answer, Body, Moment, OneLine, may_be_absent, refuse
+from shared.contracts.bodies import Answer, Body, Moment, OneLine, may_be_absent, refuse
 from shared.contracts.task_kinds import PARAMETERS
 from shared.core.cron import MAX_CHARACTERS, Cron, InvalidCron
 from shared.core.schedule import UnknownTimeZone, zone_of

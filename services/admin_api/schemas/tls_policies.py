@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.admin_api.schemas.base import Answer, Body, Moment
+from shared.contracts.bodies import Answer, Body, Moment
 from shared.core.tls_policy import TlsPolicy
 
 
