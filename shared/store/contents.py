@@ -27,6 +27,8 @@ class MailingContent:
     list_display_name: str
     posting_policy: PostingPolicy | None
     message_uuid: UUID
+    #: When this was read, by the database's clock: a node's own may be ahead.
+    loaded_at: datetime
     received_at: datetime
 
 
@@ -35,6 +37,7 @@ async def load(connection: RawConnection, mailing_id: int) -> MailingContent | N
     row = await connection.fetchrow(
         """
         SELECT messages.content, messages.id AS message_uuid, messages.received_at, mailings.kind,
+               clock_timestamp() AS loaded_at,
                mailings.return_domain, mailings.personal, mailings.verp_enabled,
                lists.name, lists.domain, lists.display_name, lists.posting_policy
         FROM mailings JOIN messages ON messages.id = mailings.message_id
@@ -56,5 +59,6 @@ async def load(connection: RawConnection, mailing_id: int) -> MailingContent | N
         list_display_name=row["display_name"] or "",
         posting_policy=PostingPolicy(row["posting_policy"]) if row["posting_policy"] else None,
         message_uuid=row["message_uuid"],
+        loaded_at=row["loaded_at"],
         received_at=row["received_at"],
     )

@@ -44,6 +44,7 @@ def mailing(content: bytes = POST, kind: MailingKind = MailingKind.POST) -> Mail
         posting_policy=PostingPolicy.MEMBERS if is_post else None,
         message_uuid=UUID(int=7),
         received_at=datetime(2026, 1, 1, tzinfo=UTC),
+        loaded_at=datetime(2026, 1, 2, tzinfo=UTC),
     )
 
 
@@ -69,7 +70,7 @@ async def no_keys(_domain: str) -> tuple[SigningKey, ...]:
 
 
 def wire(compiled: CompiledMailing) -> WireContent:
-    content = compiled.signed((), datetime(2026, 1, 1, tzinfo=UTC))
+    content = compiled.signed(())
     assert isinstance(content, WireContent)
     return content
 
@@ -115,6 +116,18 @@ async def test_a_signed_mailing_is_signed_once_and_again_when_the_keys_change() 
     assert loader.loaded == [1], "compiled once"
 
 
+async def test_signatures_are_of_the_databases_moment_not_of_the_nodes() -> None:
+    key = make_key("lists.example.org", "one", DkimAlgorithm.ED25519_SHA256)
+
+    async def find(_domain: str) -> tuple[SigningKey, ...]:
+        return (key,)
+
+    content = await Renderer(Loader(), find, secret=SECRET).content(1)
+    assert isinstance(content, WireContent)
+    moments = re.findall(rb" t=(\d+);", b"".join(content.segments))
+    assert [int(moment) for moment in moments] == [datetime(2026, 1, 2, tzinfo=UTC).timestamp()]
+
+
 async def test_mail_that_cannot_be_signed_waits_and_goes_out_when_it_can() -> None:
     failures = [CannotBeOpened("another secret")]
 
@@ -152,9 +165,9 @@ def test_only_a_personal_mailing_has_slots() -> None:
     raw = b"From: ann@example.com\r\n\r\n{{name}}\r\n"
     assert wire(compile_mailing(mailing(raw))).segments[0].endswith(b"\r\n\r\n{{name}}\r\n.\r\n")
     personal = compile_mailing(replace(mailing(raw), personal=True))
-    assert isinstance(personal.signed((), datetime(2026, 1, 1, tzinfo=UTC)), PersonalContent)
+    assert isinstance(personal.signed(()), PersonalContent)
     without_slots = compile_mailing(replace(mailing(), personal=True))
-    assert isinstance(without_slots.signed((), datetime(2026, 1, 1, tzinfo=UTC)), WireContent)
+    assert isinstance(without_slots.signed(()), WireContent)
 
 
 def _selectors(content: object) -> list[str]:
