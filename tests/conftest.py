@@ -17,6 +17,13 @@ from tests.fakes.fresh import VirtualHosts, fresh_database
 from tests.integration import stored
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For a run in two processes, each with servers of its own: the stories, and beside them the rest by files."""
+    for item in items:
+        group = "stories" if "acceptance" in item.path.parts else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def run_folder() -> Iterator[Path]:
     """A folder for this run that every user of the machine may pass through: PostgreSQL is not run by root."""

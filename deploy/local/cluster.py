@@ -77,9 +77,12 @@ class Cluster:
 
     def start_service(self, kind: str, name: str | None = None, **settings: str) -> Service:
         """Starts one more process; settings are given as `admin_port="8080"` for LISTFLEET_ADMIN_PORT."""
+        return self.start_process(kind, name, {f"LISTFLEET_{key.upper()}": value for key, value in settings.items()})
+
+    def start_process(self, kind: str, name: str | None, environment: Mapping[str, str]) -> Service:
+        """The same, with whatever variables."""
         name = name or f"{kind}-{sum(service.kind == kind for service in self.services) + 1}"
-        own = {f"LISTFLEET_{key.upper()}": value for key, value in settings.items()}
-        service = Service(name, kind, self.logs / f"{name}.log", self._settings | own)
+        service = Service(name, kind, self.logs / f"{name}.log", {**self._settings, **environment})
         service.start()
         self.services.append(service)
         return service

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -30,11 +31,24 @@ def find_or_install(program: str, package: str, *, first_in: str = "") -> Path:
     """The program's path, after installing its package where that is allowed. Raises NotInstalledError."""
     found = find(program, first_in=first_in)
     if found is None:
-        _install(package)
+        with _one_at_a_time():
+            if find(program, first_in=first_in) is None:
+                _install(package)
         found = find(program, first_in=first_in)
     if found is None:
         raise NotInstalledError(f"{package} has no {program}.")
     return found
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Tests run in several processes, and each of them may miss the same package."""
+    folder = os.open(Path(__file__).parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def _install(package: str) -> None:

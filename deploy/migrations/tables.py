@@ -16,6 +16,8 @@ from shared.store import (
     parked,
     slowdowns,
     suppressions,
+    task_runs,
+    tasks,
     tls_policies,
     tokens,
 )
@@ -36,6 +38,8 @@ __all__ = [
     "parked",
     "slowdowns",
     "suppressions",
+    "task_runs",
+    "tasks",
     "tls_policies",
     "tokens",
 ]

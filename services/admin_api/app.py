@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.responses import HTMLResponse, RedirectResponse
@@ -22,6 +24,7 @@ from services.admin_api.routes import (
     nodes,
     parked,
     suppressions,
+    tasks,
     tls_policies,
 )
 from services.admin_api.routes.dkim_keys import KeyRoom
@@ -49,14 +52,21 @@ _RESOURCES = (
     node_defaults,
     domain_limits,
     tls_policies,
+    tasks,
 )
 
 
 def application(
-    database: Database, announce: Announce, publish: Publish, key_room: KeyRoom, check_dns: CheckDns
+    database: Database,
+    announce: Announce,
+    publish: Publish,
+    key_room: KeyRoom,
+    check_dns: CheckDns,
+    sync_places: Collection[str] = (),
 ) -> FastAPI:
-    """The API on `database`, telling the nodes of changes through `announce`, sending parked payloads again through
-    `publish`, making signing keys with `key_room`, and comparing planned records with the DNS through `check_dns`."""
+    """The API on `database`, telling the nodes of changes through `announce`, handing payloads to the queues through
+    `publish`, making signing keys with `key_room`, and comparing planned records with the DNS through `check_dns`;
+    members may be read from files at `sync_places`."""
     app = FastAPI(
         title="Listfleet",
         version="1",
@@ -72,6 +82,7 @@ def application(
     app.state.announce = announce
     app.state.publish = publish
     app.state.key_room = key_room
+    app.state.sync_places = sync_places
     app.state.check_dns = check_dns
     for resource in _RESOURCES:
         app.include_router(resource.router, prefix=BASE)

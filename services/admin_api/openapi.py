@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from services.admin_api.problems import MEDIA_TYPE, ProblemDocument
+from shared.contracts.task_kinds import PARAMETERS
 
 _REFERENCE = "#/components/schemas/{model}"
 #: What any request can meet; what else one can is in its description.
@@ -38,6 +39,9 @@ def _complete(description: dict[str, Any]) -> None:
     # FastAPI's own error documents, and the class behind a text: nothing refers to them.
     for name in ("HTTPValidationError", "ValidationError", "Address"):
         schemas.pop(name, None)
+    # What a task takes depends on its kind.
+    for parameters in PARAMETERS.values():
+        schemas[parameters.__name__] = parameters.model_json_schema(ref_template=_REFERENCE)
     problem = ProblemDocument.model_json_schema(ref_template=_REFERENCE)
     schemas.update(problem.pop("$defs"))
     schemas["ProblemDocument"] = problem

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from shared.runtime.settings import ResolverSettings, SecretSettings, ServiceSettings
+from shared.runtime.settings import ResolverSettings, SecretSettings, ServiceSettings, SyncSettings
 
 
-class AdminSettings(ServiceSettings, SecretSettings, ResolverSettings):
+class AdminSettings(ServiceSettings, SecretSettings, ResolverSettings, SyncSettings):
     """What the API needs."""
 
     #: Where the API and its documentation are served.

@@ -44,7 +44,7 @@ def build(settings: AdminSettings) -> Process:
 
     keys = KeyRoom(settings.secret.encode(), partial(_look_up, Resolver(settings.nameserver, cache_size=0)))
     check_dns = partial(check, resolver=Resolver(settings.nameserver, lifetime_seconds=QUESTION_SECONDS, cache_size=0))
-    api = application(database, announce, publish, keys, check_dns)
+    api = application(database, announce, publish, keys, check_dns, settings.sync_places)
     server = HttpServer(api, settings.admin_host, settings.admin_port)
 
     async def nothing() -> None:

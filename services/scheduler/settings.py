@@ -6,10 +6,10 @@ from pydantic import Field, field_validator
 
 from shared.core.address import Address
 from shared.core.retry import GIVE_UP_AFTER_SECONDS
-from shared.runtime.settings import NodeSettings, ResolverSettings
+from shared.runtime.settings import NodeSettings, ResolverSettings, SyncSettings
 
 
-class SchedulerSettings(NodeSettings, ResolverSettings):
+class SchedulerSettings(NodeSettings, ResolverSettings, SyncSettings):
     """`LISTFLEET_*` variables of `services.scheduler`."""
 
     #: Where mail to postmaster@, abuse@ and LIST-owner@ goes; without it such mail is kept, and nobody reads it.
@@ -24,6 +24,14 @@ class SchedulerSettings(NodeSettings, ResolverSettings):
     republish_after_seconds: float = Field(default=30.0, gt=0)
     #: Nodes that left so long ago are forgotten, unless somebody configured them.
     forget_nodes_after_seconds: float = Field(default=86_400.0, gt=0)
+
+    #: Runs of scheduled tasks that this scheduler does at once.
+    tasks_at_once: int = Field(default=4, ge=1, le=100)
+    #: A run whose scheduler gave no sign of life for so long is taken over by another.
+    task_lease_seconds: float = Field(default=30.0, gt=0)
+
+    #: Read members also from loopback and private addresses of `sync_hosts`.
+    allow_private_hosts: bool = False
 
     @field_validator("operator_address")
     @classmethod

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from services.scheduler.clock import Clock
+from services.scheduler.fetching import Fetcher
+from services.scheduler.kinds import doings
 from services.scheduler.limited_release import LimitedReleaser
 from services.scheduler.release import Releaser
 from services.scheduler.settings import SchedulerSettings
@@ -15,10 +18,11 @@ from services.scheduler.tasks.destinations import Destinations
 from services.scheduler.tasks.expansion import Expand
 from services.scheduler.tasks.parking import Park
 from services.scheduler.tasks.post import HandlePost
+from services.scheduler.tasks.run_task import RunTasks
 from services.scheduler.worker import dispatched, handled_by
 from shared.broker.consumer import Consumer, read_dead, reader_of
 from shared.broker.publisher import Publisher
-from shared.contracts.commands import ExpandMailing
+from shared.contracts.commands import ExpandMailing, RunTask
 from shared.contracts.events import MailReceived
 from shared.contracts.topology import PARKED_QUEUE, TaskQueue
 from shared.core.node import NodeKind
@@ -26,12 +30,14 @@ from shared.dns.resolver import Resolver
 from shared.runtime.lease import LeaseKeeper
 from shared.runtime.lifecycle import Process
 from shared.store.engine import Database
-from shared.store.nodes import Vitals
+from shared.store.nodes import Configuration, Vitals
 
 #: Payloads that one scheduler handles at once, a queue.
 PREFETCH = 2
 #: A dead payload that could not be kept has nowhere else to go: it is tried again after so long.
 PUT_BACK_AFTER_SECONDS = 30.0
+#: Of the grace of a stop, the part that runs of tasks have to come to their next step.
+TASKS_PART_OF_GRACE = 0.8
 
 
 def build(settings: SchedulerSettings) -> Process:
@@ -39,6 +45,8 @@ def build(settings: SchedulerSettings) -> Process:
     name = settings.node_name or "scheduler"
     database = Database(settings.database_url, name=name, pool_size=8)
     lease_database = Database(settings.database_url, name=f"{name} lease", pool_size=1)
+    # A step of a run may take long; with the renewals, and the claims.
+    run_database = Database(settings.database_url, name=f"{name} tasks", pool_size=settings.tasks_at_once + 2)
     publisher = Publisher(settings.amqp_url, name=name)
     keeper = LeaseKeeper(
         lease_database,
@@ -46,7 +54,7 @@ def build(settings: SchedulerSettings) -> Process:
         settings.node_name,
         lease_seconds=settings.lease_seconds,
         vitals=Vitals,
-        on_configuration=lambda _configuration: None,
+        on_configuration=lambda configuration: obey(configuration),
         on_lost=lambda: None,
     )
     releaser = Releaser(
@@ -94,8 +102,30 @@ def build(settings: SchedulerSettings) -> Process:
             name=name,
             prefetch=PREFETCH,
         )
-        for queue in TaskQueue
+        for queue in (TaskQueue.EXPRESS, TaskQueue.TASKS)
     ]
+    clock = Clock(
+        database,
+        publisher,
+        publish_within_seconds=settings.publish_within_seconds,
+        republish_after_seconds=settings.republish_after_seconds,
+    )
+    fetcher = Fetcher(resolver, settings.sync_places, allow_private_hosts=settings.allow_private_hosts)
+    run_tasks = RunTasks(
+        run_database,
+        doings(fetcher),
+        node_name=lambda: keeper.name,
+        lease_seconds=settings.task_lease_seconds,
+        allowed_places=settings.sync_places,
+    )
+    scheduled = Consumer(
+        settings.amqp_url,
+        TaskQueue.SCHEDULED.value,
+        reader_of(RunTask),
+        handled_by(run_tasks),
+        name=name,
+        prefetch=settings.tasks_at_once,
+    )
     parking = Consumer(
         settings.amqp_url,
         PARKED_QUEUE,
@@ -104,9 +134,18 @@ def build(settings: SchedulerSettings) -> Process:
         name=name,
         put_back_after_seconds=PUT_BACK_AFTER_SECONDS,
     )
-    all_consumers: list[Consumer[Any]] = [*consumers, parking]
+    working: list[Consumer[Any]] = [*consumers, scheduled]
+    all_consumers: list[Consumer[Any]] = [*working, parking]
+
+    def obey(configuration: Configuration) -> None:
+        for consumer in working:
+            if configuration.is_draining or run_tasks.is_leaving:
+                consumer.pause()
+            else:
+                consumer.resume()
 
     async def drain() -> None:
+        run_tasks.leave(cut_off_after_seconds=settings.stop_grace_seconds * TASKS_PART_OF_GRACE)
         for consumer in all_consumers:
             consumer.pause()
         for consumer in all_consumers:
@@ -116,6 +155,7 @@ def build(settings: SchedulerSettings) -> Process:
         await keeper.leave()
         await publisher.close()
         await database.close()
+        await run_database.close()
         await lease_database.close()
 
     return Process(
@@ -128,6 +168,8 @@ def build(settings: SchedulerSettings) -> Process:
             Slowing(database).run,
             sweep.run,
             Stopper(database).run,
+            clock.run,
+            run_tasks.run,
             *(consumer.run for consumer in all_consumers),
         ],
         drain=drain,

@@ -15,3 +15,9 @@ class ExpandMailing(Payload, frozen=True, tag="ExpandMailing/1"):
     """Make the deliveries of this mailing, from where its row says that it stands."""
 
     mailing_id: int
+
+
+class RunTask(Payload, frozen=True, tag="RunTask/1"):
+    """Do this run of a scheduled task, if its row can be claimed."""
+
+    run_id: int

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from shared.contracts.base import Payload, UnreadablePayload
-from shared.contracts.commands import ExpandMailing, SendBatch
+from shared.contracts.commands import ExpandMailing, RunTask, SendBatch
 from shared.contracts.events import (
     AddressSuppressed,
     DeliveriesCancelled,
@@ -52,10 +52,12 @@ class Lane(StrEnum):
 
 
 class TaskQueue(StrEnum):
-    """The schedulers' queues; express mail has one of its own, so that a long expansion never delays it."""
+    """The schedulers' queues; express mail has one of its own, so that a long expansion never delays it, and what is
+    done at its time has another, so that it delays no post."""
 
     EXPRESS = "tasks.express"
     TASKS = "tasks"
+    SCHEDULED = "tasks.scheduled"
 
 
 PARKED_QUEUE = "parked"
@@ -98,6 +100,7 @@ QUEUES: tuple[QueueDeclaration, ...] = (
 KNOWN_PAYLOADS = (
     SendBatch
     | ExpandMailing
+    | RunTask
     | MailReceived
     | NodeSettingsChanged
     | DeliveriesCancelled

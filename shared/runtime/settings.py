@@ -74,6 +74,20 @@ class ResolverSettings(BaseSettings):
         return host_and_port(self.dns_resolver) if self.dns_resolver else None
 
 
+class SyncSettings(BaseSettings):
+    """What a service needs that takes or asks for addresses of members' files."""
+
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, env_ignore_empty=True, frozen=True)
+
+    #: Hosts that members may be read from, comma-separated: `host` for its usual port, or `host:port`. None without it.
+    sync_hosts: str = ""
+
+    @property
+    def sync_places(self) -> frozenset[str]:
+        """The hosts that are set."""
+        return frozenset(place.strip().lower() for place in self.sync_hosts.split(",") if place.strip())
+
+
 def host_and_port(text: str) -> tuple[str, int]:
     """The two halves of `host:port`; an IPv6 address may stand in brackets."""
     host, _, port = text.rpartition(":")

@@ -113,6 +113,13 @@ async def lane_of(connection: RawConnection, list_id: int) -> Lane:
     return Lane(await connection.fetchval("SELECT lane FROM mailing_lists WHERE id = $1", list_id))
 
 
+async def id_of(connection: RawConnection, name: str, domain: str) -> int | None:
+    """The list of this posting address, both parts as they are kept; `None` when there is none."""
+    return await connection.fetchval(  # type: ignore[no-any-return]
+        "SELECT id FROM mailing_lists WHERE domain = $1 AND name = $2", domain, name
+    )
+
+
 async def is_our_domain(session: Session, domain: str) -> bool:
     """Whether any list lives in `domain`."""
     statement = select(MailingList.id).where(col(MailingList.domain) == domain.lower()).limit(1)

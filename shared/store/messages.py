@@ -27,6 +27,8 @@ class Message(SQLModel, table=True):
     __table_args__ = (
         # What the sweep looks for: messages nobody has handled.
         Index("ix_messages_publish_due_at", "publish_due_at", postgresql_where=text("publish_due_at IS NOT NULL")),
+        # What a purge walks along.
+        Index("ix_messages_received_at", "received_at", "id", postgresql_where=text("content_purged_at IS NULL")),
     )
 
     id: UUID = Field(primary_key=True)
@@ -41,6 +43,8 @@ class Message(SQLModel, table=True):
     received_at: datetime = moment_field(set_now=True)
     #: When `MailReceived` is to be published (again); `None` once the message is handled.
     publish_due_at: datetime | None = moment_field(nullable=True)
+    #: When its content was deleted, which is empty since.
+    content_purged_at: datetime | None = moment_field(nullable=True)
 
 
 class MessageTarget(SQLModel, table=True):

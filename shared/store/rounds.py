@@ -17,7 +17,8 @@ from shared.store.engine import RawConnection
 async def open_mailing(connection: RawConnection, mailing_id: int) -> bool:
     """Let the mailing have open deliveries again, for as long as a new one has; whether that is possible.
 
-    It is not while a cancellation is under way, nor after the moment after which no attempt may begin.
+    It is not while a cancellation is under way, nor after the moment after which no attempt may begin, nor when the
+    message's content was purged.
     """
     return (
         await connection.fetchval(
@@ -28,6 +29,7 @@ async def open_mailing(connection: RawConnection, mailing_id: int) -> bool:
                 gives_up_at = greatest(gives_up_at, now() + make_interval(secs => give_up_after_seconds))
             WHERE id = $1 AND (cancelled_at IS NULL OR state = 'finished')
               AND (not_after_at IS NULL OR not_after_at > now())
+              AND (SELECT content_purged_at FROM messages WHERE id = mailings.message_id FOR SHARE) IS NULL
             RETURNING true
             """,
             mailing_id,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 
 import httpx
@@ -62,7 +62,10 @@ class AdminClient(httpx.AsyncClient):
 
 @asynccontextmanager
 async def admin_client(
-    database_url: str, key_room: KeyRoom = KEY_ROOM, check_dns: CheckDns = nothing_checked
+    database_url: str,
+    key_room: KeyRoom = KEY_ROOM,
+    check_dns: CheckDns = nothing_checked,
+    sync_places: Collection[str] = (),
 ) -> AsyncIterator[AdminClient]:
     """A client of an API on this database."""
     database = Database(database_url, name="test admin")
@@ -77,7 +80,7 @@ async def admin_client(
         published.append((queue, payload))
         return True
 
-    api = application(database, announce, publish, key_room, check_dns)
+    api = application(database, announce, publish, key_room, check_dns, sync_places)
     transport = httpx.ASGITransport(api, raise_app_exceptions=False)
     headers = {"Authorization": f"Bearer {TOKEN}"}
     try:

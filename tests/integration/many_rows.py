@@ -15,7 +15,7 @@ from shared.store.engine import RawConnection
 from tests.integration import stored
 
 #: Tables that grow with the mailings, whose rows no hot statement may walk through.
-LARGE_TABLES = ("deliveries", "attempts", "outstanding", "batches", "members")
+LARGE_TABLES = ("deliveries", "attempts", "outstanding", "batches", "members", "tasks", "task_runs")
 
 
 async def fill(connection: RawConnection, size: int) -> int:

@@ -45,6 +45,7 @@ async def connected(url: str) -> AsyncIterator[RawConnection]:
 _TABLES = (
     *("attempts", "batches", "deliveries", "outstanding", "mailings", "message_targets", "messages"),
     *("post_fingerprints", "members", "mailing_lists", "nodes", "node_settings", "suppressions"),
+    *("task_runs", "tasks"),
     *("count_changes", "dkim_keys", "parked", "domain_limits", "destinations", "destination_tallies"),
 )
 

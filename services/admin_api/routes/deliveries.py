@@ -128,7 +128,9 @@ async def _send_again(database: Database, mailing_id: int, choice: Choice) -> in
     while True:
         async with database.raw_transaction() as connection:
             if not await rounds.open_mailing(connection, mailing_id):
-                raise Problem(409, "The mailing is being cancelled, or its last moment has passed.")
+                raise Problem(
+                    409, "The mailing is being cancelled, its last moment has passed, or its content was purged."
+                )
             chosen = await choosing.choose(connection, mailing_id, choice, next_key)
             if chosen.delivery_ids:
                 count += await rounds.send_again(connection, chosen.delivery_ids, choice.states)

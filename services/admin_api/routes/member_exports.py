@@ -11,11 +11,11 @@ from starlette.responses import StreamingResponse
 
 from services.admin_api.checked_route import CheckedRoute
 from services.admin_api.routes.lists import ListAddress, Store, list_at
-from services.admin_api.transfer import ndjson
-from services.admin_api.transfer.csv_format import CsvWriter
 from shared.store import members
 from shared.store.engine import Database
 from shared.store.members import Member
+from shared.transfer import ndjson
+from shared.transfer.csv_format import CsvWriter
 
 router = APIRouter(prefix="/lists/{address}/members", tags=["Members"], route_class=CheckedRoute)
 

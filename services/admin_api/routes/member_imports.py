@@ -9,10 +9,10 @@ from services.admin_api.checked_route import StreamingRoute
 from services.admin_api.problems import DATABASE_DOWN, RETRY_AFTER_SECONDS, Problem
 from services.admin_api.routes.lists import ListAddress, Store, list_at
 from services.admin_api.schemas.members import ImportAnswer
-from services.admin_api.transfer.csv_format import CsvReader
-from services.admin_api.transfer.importing import ImportInterrupted, MemberImport
-from services.admin_api.transfer.ndjson import NdjsonReader
-from services.admin_api.transfer.rows import RowReader, UnusableFile
+from shared.transfer.csv_format import CsvReader
+from shared.transfer.importing import ImportInterrupted, MemberImport
+from shared.transfer.ndjson import NdjsonReader
+from shared.transfer.rows import RowReader, UnusableFile
 
 router = APIRouter(prefix="/lists/{address}/members", tags=["Members"], route_class=StreamingRoute)
 
@@ -40,7 +40,8 @@ async def import_members(database: Store, address: ListAddress, request: Request
     async with database.transaction() as session:
         list_id = (await list_at(session, address)).id
     try:
-        return await MemberImport(database, list_id, reader).run(request.stream())
+        imported = await MemberImport(database.raw_transaction, list_id, reader).run(request.stream())
+        return ImportAnswer.model_validate(imported)
     except UnusableFile as error:
         raise Problem(422, str(error), errors=[{"pointer": "#", "detail": str(error)}]) from error
     except ImportInterrupted as error:
@@ -50,7 +51,7 @@ async def import_members(database: Store, address: ListAddress, request: Request
             " does no harm.",
             headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
             stored_to_line=error.stored_to_line,
-            so_far=error.so_far.model_dump(),
+            so_far=ImportAnswer.model_validate(error.so_far).model_dump(),
         ) from error
     except ClientDisconnect as error:
         raise Problem(400, "The body ended before its end.") from error

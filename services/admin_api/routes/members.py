@@ -11,12 +11,13 @@ from services.admin_api.paging import WhichPage
 from services.admin_api.problems import Problem
 from services.admin_api.routes.lists import ListAddress, Store, list_at
 from services.admin_api.schemas.base import Page
-from services.admin_api.schemas.members import MemberAnswer, MemberChange, NewMemberBody
+from services.admin_api.schemas.members import MemberAnswer, MemberChange
 from shared.core.address import Address, InvalidAddress
 from shared.core.membership import MemberStatus
 from shared.store import members, suppressions
 from shared.store.engine import Session
 from shared.store.members import Member
+from shared.transfer.member import NewMemberBody
 
 router = APIRouter(prefix="/lists/{address}/members", tags=["Members"], route_class=CheckedRoute)
 

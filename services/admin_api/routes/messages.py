@@ -30,6 +30,7 @@ async def get_message(database: Store, message_id: MessageId) -> MessageAnswer:
         id=message.id,
         received_at=message.received_at,
         size_bytes=message.size_bytes,
+        content_purged_at=message.content_purged_at,
         envelope_sender=message.envelope_sender,
         message_id=message.message_id,
         subject=message.subject,

@@ -53,7 +53,9 @@ async def retry_parked(
             raise Problem(404, f"Nothing is parked under {parked_id}.")
         if found.delivery_id is not None and found.mailing_id is not None:
             if not await rounds.open_mailing(connection, found.mailing_id):
-                raise Problem(409, "Its mailing is being cancelled, or its last moment has passed.")
+                raise Problem(
+                    409, "Its mailing is being cancelled, its last moment has passed, or its content was purged."
+                )
             if not await rounds.send_again(connection, [found.delivery_id], [DeliveryState.PARKED]):
                 raise Problem(409, f"Nobody may mail {found.recipient}.")
         else:

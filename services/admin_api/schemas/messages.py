@@ -31,7 +31,9 @@ class MessageAnswer(Answer):
     received_at: Moment
     """When it was stored."""
     size_bytes: int
-    """Its size as it is stored."""
+    """Its size as it was stored."""
+    content_purged_at: Moment | None
+    """When a purge deleted its content: it cannot be sent again."""
     envelope_sender: str
     """The return path it came with; empty for the null sender."""
     message_id: str

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
 
-from services.admin_api.schemas.members import ImportAnswer, RejectedRow
-from services.admin_api.transfer.lines import LineSplitter
-from services.admin_api.transfer.rows import Rejected, Row, RowReader, Taken
 from shared.core.membership import MemberStatus
 from shared.store import members
-from shared.store.engine import Database, StoreUnavailable
+from shared.store.engine import RawConnection, StoreUnavailable
 from shared.store.members import NewMember
+from shared.transfer.lines import LineSplitter
+from shared.transfer.rows import Rejected, Row, RowReader, Taken
 
 #: Rows that are written together.
 GROUP_ROWS = 2000
@@ -18,10 +19,29 @@ GROUP_ROWS = 2000
 MAX_ERRORS = 100
 
 
+#: Makes a transaction that commits at the end of the block.
+Transaction = Callable[[], AbstractAsyncContextManager[RawConnection]]
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What became of the rows of an import."""
+
+    added: int
+    updated: int
+    #: Of addresses that are unsubscribed, held or suppressed.
+    left_alone: int
+    #: In whose place a later row with the same address was taken.
+    repeated: int
+    rejected: int
+    #: The first rejected rows, in the file's order.
+    errors: list[Rejected] = field(default_factory=list)
+
+
 class ImportInterrupted(Exception):
     """The database went away; what was counted is stored, and the file can be imported again."""
 
-    def __init__(self, so_far: ImportAnswer, stored_to_line: int) -> None:
+    def __init__(self, so_far: Imported, stored_to_line: int) -> None:
         super().__init__(f"stored to line {stored_to_line}")
         self.so_far = so_far
         self.stored_to_line = stored_to_line
@@ -30,8 +50,9 @@ class ImportInterrupted(Exception):
 class MemberImport:
     """One file on its way into one list."""
 
-    def __init__(self, database: Database, list_id: int, reader: RowReader) -> None:
-        self._database = database
+    def __init__(self, transaction: Transaction, list_id: int, reader: RowReader) -> None:
+        """Each group of rows is written in a `transaction` of its own."""
+        self._transaction = transaction
         self._list_id = list_id
         self._reader = reader
         self._splitter = LineSplitter()
@@ -42,9 +63,9 @@ class MemberImport:
         self._last_line = 0
         self._stored_to_line = 0
         self._added = self._updated = self._left_alone = self._repeated = self._rejected = 0
-        self._errors: list[RejectedRow] = []
+        self._errors: list[Rejected] = []
 
-    async def run(self, chunks: AsyncIterable[bytes]) -> ImportAnswer:
+    async def run(self, chunks: AsyncIterable[bytes]) -> Imported:
         """Import the file; raises `UnusableFile`, `ImportInterrupted`, and what reading `chunks` raises."""
         async for chunk in chunks:
             for line in self._splitter.feed(chunk):
@@ -67,7 +88,7 @@ class MemberImport:
     def _reject(self, row: Rejected) -> None:
         self._rejected += 1
         if len(self._errors) < MAX_ERRORS:
-            self._errors.append(RejectedRow(line=row.line, because=row.because))
+            self._errors.append(row)
 
     def _gather(self, row: Taken) -> None:
         self._last_line = row.line
@@ -83,7 +104,7 @@ class MemberImport:
         if not self._group:
             return
         try:
-            async with self._database.raw_transaction() as connection:
+            async with self._transaction() as connection:
                 await members.wait_for_other_imports(connection, self._list_id)
                 counts = await members.import_rows(connection, self._list_id, list(self._group.values()))
         except StoreUnavailable as error:
@@ -96,8 +117,8 @@ class MemberImport:
         self._group.clear()
         self._left_alone_in_group = self._repeated_in_group = 0
 
-    def _answer(self) -> ImportAnswer:
-        return ImportAnswer(
+    def _answer(self) -> Imported:
+        return Imported(
             added=self._added,
             updated=self._updated,
             left_alone=self._left_alone,

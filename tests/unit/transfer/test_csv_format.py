@@ -7,11 +7,11 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.admin_api.transfer.csv_format import CsvReader, CsvWriter, cell_text, safe_cell
-from services.admin_api.transfer.lines import MAX_LINE_BYTES, LineSplitter
-from services.admin_api.transfer.rows import Rejected, Row, Taken
 from shared.core.membership import DeliveryMode, MemberRole, MemberStatus
 from shared.store.members import Member, UsedField
+from shared.transfer.csv_format import CsvReader, CsvWriter, cell_text, safe_cell
+from shared.transfer.lines import MAX_LINE_BYTES, LineSplitter
+from shared.transfer.rows import Rejected, Row, Taken
 
 # What a field may hold, with the characters that mean something to CSV and to spreadsheets more often than by chance.
 _TEXTS = st.text(

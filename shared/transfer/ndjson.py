@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 import pydantic_core
 from pydantic import ValidationError
 
-from services.admin_api.schemas.members import FIXED_COLUMNS, NewMemberBody
-from services.admin_api.transfer.lines import Line
-from services.admin_api.transfer.rows import TOO_LONG, Rejected, Row, Taken, sentence_of
 from shared.store.members import Member
+from shared.transfer.lines import Line
+from shared.transfer.member import FIXED_COLUMNS, NewMemberBody
+from shared.transfer.rows import TOO_LONG, Rejected, Row, Taken, sentence_of
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from services.admin_api.schemas.members import NewMemberBody
-from services.admin_api.transfer.lines import MAX_LINE_BYTES, Line
 from shared.store.members import NewMember
+from shared.transfer.lines import MAX_LINE_BYTES, Line
+from shared.transfer.member import NewMemberBody
 
 TOO_LONG = f"The line is longer than {MAX_LINE_BYTES:,} bytes."
 NOT_UTF8 = "The line is not UTF-8."

@@ -19,10 +19,10 @@ from typing import Any
 import pydantic_core
 from pydantic_core import PydanticCustomError
 
-from services.admin_api.schemas.members import FIXED_COLUMNS, JSON_COLUMN_ENDING, field_name
-from services.admin_api.transfer.lines import MAX_LINE_BYTES, Line
-from services.admin_api.transfer.rows import NOT_UTF8, TOO_LONG, Rejected, Row, UnusableFile, checked
 from shared.store.members import Member, UsedField
+from shared.transfer.lines import MAX_LINE_BYTES, Line
+from shared.transfer.member import FIXED_COLUMNS, JSON_COLUMN_ENDING, field_name
+from shared.transfer.rows import NOT_UTF8, TOO_LONG, Rejected, Row, UnusableFile, checked
 
 #: A quoted cell may go over so many lines; more is a quote that was not closed.
 MAX_LINES_A_ROW = 100

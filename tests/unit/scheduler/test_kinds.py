@@ -1,0 +1,32 @@
+"""Every kind of task has its parameters and its doing."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from services.scheduler.fetching import Fetcher
+from services.scheduler.kinds import doings
+from shared.contracts.task_kinds import PARAMETERS
+from shared.contracts.task_kinds.purge import PurgeParameters
+from shared.core.task import TaskKind
+from shared.dns.resolver import Resolver
+
+
+def test_every_kind_is_done_and_has_parameters() -> None:
+    assert set(doings(Fetcher(Resolver(("127.0.0.1", 1)), ()))) == set(TaskKind)
+    assert set(PARAMETERS) == set(TaskKind)
+
+
+@pytest.mark.parametrize("kind", TaskKind)
+def test_every_parameter_is_described_and_nothing_unknown_is_taken(kind: TaskKind) -> None:
+    for name, field in PARAMETERS[kind].model_fields.items():
+        assert field.description, name
+    with pytest.raises(ValidationError, match="node"):
+        PARAMETERS[kind].model_validate({"node": "scheduler-1"})
+
+
+def test_a_purge_purges_something() -> None:
+    for nothing in ({}, {"run_days": None}):
+        with pytest.raises(ValidationError, match="deletes nothing"):
+            PurgeParameters.model_validate(nothing)
