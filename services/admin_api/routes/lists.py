@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Response
+from fastapi import APIRouter, BackgroundTasks, Depends, Path, Response
 
+from services.admin_api.announcing import Announcing
 from services.admin_api.checked_route import CheckedRoute, database_of
 from services.admin_api.paging import WhichPage
 from services.admin_api.problems import Problem
 from services.admin_api.schemas.base import Page
 from services.admin_api.schemas.lists import ListAnswer, ListChange, NewList
+from shared.contracts.events import NodeSettingsChanged
 from shared.core.address import Address, InvalidAddress
 from shared.core.list_address import list_address
 from shared.store import lists
@@ -82,14 +84,18 @@ async def get_list(database: Store, address: ListAddress) -> ListAnswer:
 
 
 @router.patch("/{address}")
-async def change_list(database: Store, address: ListAddress, change: ListChange) -> ListAnswer:
-    """Change a list; the next post is judged by it."""
+async def change_list(
+    database: Store, address: ListAddress, change: ListChange, announce: Announcing, background: BackgroundTasks
+) -> ListAnswer:
+    """Change a list; the next post is judged by it. `max_messages_per_hour` is in force within 2 seconds, for what
+    waits too. Where there was another rate before, its next 9 seconds are given out already."""
     async with database.transaction() as session:
         found = await list_at(session, address)
         for name in change.model_fields_set:
             setattr(found, name, getattr(change, name))
         if "max_messages_per_hour" in change.model_fields_set:
             await lists.pace_anew(session, found)
+            background.add_task(announce, NodeSettingsChanged())
     return ListAnswer.model_validate(found)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from fastapi import APIRouter, BackgroundTasks
 
+from services.admin_api.announcing import Announcing
 from services.admin_api.checked_route import CheckedRoute
 from services.admin_api.paging import WhichPage
 from services.admin_api.problems import Problem
 from services.admin_api.routes.lists import Store
 from services.admin_api.routes.members import MemberAddress
-from services.admin_api.routes.nodes import Announcing
 from services.admin_api.schemas.base import Page
 from services.admin_api.schemas.suppressions import NewSuppression, SuppressionAnswer
 from shared.contracts.events import AddressSuppressed
