@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench chaos compose lock venv clean
+.PHONY: help demo test check format accuracy bench chaos compose lock venv clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ check: $(READY) ## Lint, format, types and the layers of imports
 format: $(READY) ## Put all code into the one format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+accuracy: $(READY) ## How well bounces are read: our samples, and those that flufl.bounce publishes (fetched by pip)
+	@$(BIN)/python -m tests.accuracy
 
 bench: $(READY) ## The machine's limits, Postfix and Listfleet in one run (QUICK=1: one round; ONLY=cd: these parts)
 	$(BIN)/python -m bench

@@ -52,8 +52,8 @@ def running_stage() -> Iterator[Stage]:
         stack.enter_context(_only_one())
         tell("Starting PostgreSQL and RabbitMQ ...")
         parts = stack.enter_context(running_parts(FOLDER))
-        relay_port, inbox_port = free_port(1025), free_port(8025)
-        cluster = Cluster(FOLDER / "logs", _settings(parts, relay_port))
+        relay_port, inbox_port, tracking_port = free_port(1025), free_port(8025), free_port(8081)
+        cluster = Cluster(FOLDER / "logs", _settings(parts, relay_port, tracking_port))
         inbox_process = _start_inbox(relay_port, inbox_port)
         stack.callback(inbox_process.stop)
         stack.callback(cluster.stop)
@@ -65,7 +65,7 @@ def running_stage() -> Iterator[Stage]:
         cluster.start_service("admin_api", admin_port=str(api_port), admin_token=_kept_secret("token"))
         cluster.start_service("ingress_smtp", smtp_port=str(smtp_port), hostname="demo.listfleet.test")
         cluster.start_service("scheduler")
-        cluster.start_service("tracking_api", tracking_port=str(free_port(8081)))
+        cluster.start_service("tracking_api", tracking_port=str(tracking_port))
         clients = [_start_node(cluster, number) for number in range(1, NODES + 1)]
         cluster.wait_until_ready()
         inbox_process.wait_until(inbox.is_ready, 30)
@@ -110,11 +110,12 @@ def _start_inbox(smtp_port: int, http_port: int) -> Child:
     return inbox
 
 
-def _settings(parts: Parts, relay_port: int) -> dict[str, str]:
+def _settings(parts: Parts, relay_port: int, tracking_port: int) -> dict[str, str]:
     return {
         "LISTFLEET_DATABASE_URL": parts.database_url,
         "LISTFLEET_AMQP_URL": parts.amqp_url,
         "LISTFLEET_SECRET": _kept_secret("secret"),
+        "LISTFLEET_PUBLIC_URL": f"http://{LOOPBACK}:{tracking_port}",
         "LISTFLEET_RELAY": f"{LOOPBACK}:{relay_port}",
         "LISTFLEET_STOP_GRACE_SECONDS": "10",
     }

@@ -23,7 +23,9 @@ from services.admin_api.routes import (
     messages,
     node_defaults,
     nodes,
+    notice_templates,
     parked,
+    subscription_requests,
     suppressions,
     tasks,
     tls_policies,
@@ -31,6 +33,8 @@ from services.admin_api.routes import (
 from services.admin_api.routes.dkim_keys import KeyRoom
 from services.admin_api.routes.dns import CheckDns
 from services.admin_api.routes.parked import Publish
+from services.admin_api.routes.subscription_requests import Follow
+from shared.runtime.subscriptions import Subscriptions
 from shared.store.engine import Database
 
 BASE = "/api/v1"
@@ -38,6 +42,8 @@ BASE = "/api/v1"
 #: In this order: a member's address takes whatever path is left.
 _RESOURCES = (
     lists,
+    notice_templates,
+    subscription_requests,
     member_imports,
     member_exports,
     members,
@@ -62,11 +68,14 @@ def application(
     publish: Publish,
     key_room: KeyRoom,
     check_dns: CheckDns,
+    subscriptions: Subscriptions,
+    follow: Follow,
     sync_places: Collection[str] = (),
 ) -> FastAPI:
     """The API on `database`, telling the nodes of changes through `announce`, handing payloads to the queues through
-    `publish`, making signing keys with `key_room`, and comparing planned records with the DNS through `check_dns`;
-    members may be read from files at `sync_places`."""
+    `publish`, making signing keys with `key_room`, comparing planned records with the DNS through `check_dns`, and
+    deciding about requests with `subscriptions`, with what follows from that by `follow`; members may be read from
+    files at `sync_places`."""
     app = FastAPI(
         title="Listfleet",
         version="1",
@@ -84,6 +93,8 @@ def application(
     app.state.key_room = key_room
     app.state.sync_places = sync_places
     app.state.check_dns = check_dns
+    app.state.subscriptions = subscriptions
+    app.state.follow = follow
     for resource in _RESOURCES:
         app.include_router(resource.router, prefix=BASE)
     problems.install(app)

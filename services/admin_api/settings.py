@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from shared.runtime.settings import ResolverSettings, SecretSettings, ServiceSettings, SyncSettings
+from shared.runtime.settings import LinkSettings, ResolverSettings, ServiceSettings, SyncSettings
 
 
-class AdminSettings(ServiceSettings, SecretSettings, ResolverSettings, SyncSettings):
+class AdminSettings(ServiceSettings, LinkSettings, ResolverSettings, SyncSettings):
     """What the API needs."""
 
     #: Where the API and its documentation are served.

@@ -15,8 +15,10 @@ from shared.broker.publisher import Publisher
 from shared.contracts.base import Payload
 from shared.dns.check import QUESTION_SECONDS, check
 from shared.dns.resolver import LookupFailedError, NoSuchDomainError, Resolver
+from shared.runtime.consequences import follow
 from shared.runtime.http import HttpServer
 from shared.runtime.lifecycle import Process
+from shared.runtime.subscriptions import Subscriptions
 from shared.store.engine import Database
 
 _log = structlog.get_logger(__name__)
@@ -44,7 +46,11 @@ def build(settings: AdminSettings) -> Process:
 
     keys = KeyRoom(settings.secret.encode(), partial(_look_up, Resolver(settings.nameserver, cache_size=0)))
     check_dns = partial(check, resolver=Resolver(settings.nameserver, lifetime_seconds=QUESTION_SECONDS, cache_size=0))
-    api = application(database, announce, publish, keys, check_dns, settings.sync_places)
+    subscriptions = Subscriptions(settings.links)
+    following = partial(follow, database, publisher)
+    api = application(
+        database, announce, publish, keys, check_dns, subscriptions, following, sync_places=settings.sync_places
+    )
     server = HttpServer(api, settings.admin_host, settings.admin_port)
 
     async def nothing() -> None:

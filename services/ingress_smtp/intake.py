@@ -182,7 +182,7 @@ async def _examine(submission: Submission) -> Examined | Refuse:
 
 
 def _target(route: Route, verdict: Verdict | None) -> NewTarget:
-    list_id = route.posted_to.id if route.posted_to else None
+    list_id = route.posted_to.id if route.posted_to else route.list_id
     if isinstance(verdict, Refuse):
         return NewTarget(route.address, route.kind, list_id, TargetState.REFUSED, verdict.because)
     return NewTarget(route.address, route.kind, list_id)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from shared.core.address import Address, InvalidAddress
+from shared.core.list_address import Door, DoorAddress
 from shared.core.mailing import TargetKind
 from shared.core.membership import PostingPolicy
 from shared.core.smtp_reply import Reply
@@ -17,6 +18,8 @@ MALFORMED_RECIPIENT = Reply(553, "5.1.3 The recipient's address is not well form
 
 #: Addresses every domain must have (RFC 5321 §4.5.1, RFC 2142 §2).
 _ROLES = frozenset({"postmaster", "abuse"})
+#: What comes to these is no command.
+_KINDS = {Door.OWNER: TargetKind.OPERATOR, Door.BOUNCES: TargetKind.RETURN_PATH}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,8 @@ class Route:
     kind: TargetKind
     #: For posts.
     posted_to: KnownList | None = None
+    #: For a list's other addresses, where the address names the list.
+    list_id: int | None = None
 
 
 class Directory(Protocol):
@@ -70,11 +75,11 @@ async def route(recipient: str, directory: Directory, *, hostname: str, secret: 
         return Route(address.key, TargetKind.LIST, known)
     if domain != hostname.lower() and not await directory.is_our_domain(domain):
         return RELAYING_DENIED
-    if name in _ROLES or await _is_list_owner(name, domain, directory):
+    if name in _ROLES:
         return Route(address.key, TargetKind.OPERATOR)
     if delivery_of(name, secret) is not None or mailing_of(name, secret) is not None:
         return Route(address.key, TargetKind.RETURN_PATH)
-    return UNKNOWN_RECIPIENT
+    return await _through_a_door(address.key, directory) or UNKNOWN_RECIPIENT
 
 
 def _asks_for_relay(recipient: str) -> bool:
@@ -83,6 +88,16 @@ def _asks_for_relay(recipient: str) -> bool:
     return recipient.startswith("@") or domain.startswith("[") or any(mark in local for mark in "%!@")
 
 
-async def _is_list_owner(name: str, domain: str, directory: Directory) -> bool:
-    of_list = name.removesuffix("-owner")
-    return of_list != name and await directory.find_list(of_list, domain) is not None
+async def _through_a_door(address: str, directory: Directory) -> Route | None:
+    """Where mail to one of a list's other addresses goes; `None` when it is none, or there is no such list.
+
+    Whether a token is good is not looked at here: the answer would tell.
+    """
+    local, _, domain = address.rpartition("@")
+    door = DoorAddress.parse(local)
+    if door is None:
+        return None
+    if not door.list_name:
+        return Route(address, TargetKind.COMMAND)
+    known = await directory.find_list(door.list_name, domain)
+    return None if known is None else Route(address, _KINDS.get(door.door, TargetKind.COMMAND), list_id=known.id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ import structlog
 
 from shared.core.delivery import Outcome, OutcomeKind
 from shared.mail.dkim import Canonical, Signer
-from shared.mail.segments import Wire
+from shared.mail.segments import TokenSlot, Wire
 from shared.store.claims import Recipient
 
 _log = structlog.get_logger(__name__)
@@ -52,10 +52,17 @@ class PersonalContent:
     return_domain: str
     has_8bit: bool
     has_utf8_header: bool
+    #: Makes the member's own token, for copies that have one.
+    leave_token: Callable[[int], str] | None = None
+
+    @property
+    def is_quick(self) -> bool:
+        """A copy takes less time than handing it to a thread."""
+        return not self.signers and not self.wire.has_merge_fields
 
     def copy(self, recipient: Recipient) -> WireContent:
         """The recipient's own copy, signed; it has a return path of its own, since nobody can share its transaction."""
-        fillings = self.wire.fill(_values(recipient))
+        fillings = self.wire.fill(self._values(recipient))
         signatures: list[bytes] = []
         if self.signers:
             digests = self.canonical.digests(fillings)
@@ -63,16 +70,18 @@ class PersonalContent:
         segments = (*signatures, *self.wire.segments(fillings))
         return WireContent(segments, self.has_8bit, self.return_domain, self.has_utf8_header)
 
-
-def _values(recipient: Recipient) -> Mapping[str, str]:
-    """The texts that merge fields stand for. Numbers and truth values are written as JSON writes them."""
-    fields = json.loads(recipient.fields_json)
-    values = {
-        name: value if isinstance(value, str) else json.dumps(value)
-        for name, value in fields.items()
-        if value is not None
-    }
-    return {**values, "email": recipient.address, "display_name": recipient.display_name}
+    def _values(self, recipient: Recipient) -> Mapping[str, str]:
+        """What the slots are filled with. Of fields, numbers and truth values are written as JSON writes them."""
+        token = {} if self.leave_token is None else {TokenSlot.VALUE: self.leave_token(recipient.member_id)}
+        if not self.wire.has_merge_fields:
+            return token
+        fields = json.loads(recipient.fields_json)
+        values = {
+            name: value if isinstance(value, str) else json.dumps(value)
+            for name, value in fields.items()
+            if value is not None
+        }
+        return {**values, "email": recipient.address, "display_name": recipient.display_name, **token}
 
 
 class Copies:
@@ -86,10 +95,13 @@ class Copies:
             recipient.delivery_id: number for number, chunk in enumerate(self._chunks) for recipient in chunk
         }
         self._made: dict[int, asyncio.Future[Mapping[int, WireContent | Outcome]]] = {}
-        self._begin(0)
+        if not content.is_quick:
+            self._begin(0)
 
     async def of(self, recipient: Recipient) -> WireContent | Outcome:
         """The recipient's copy; a deferral when a fault of ours kept it from being made."""
+        if self._content.is_quick:
+            return self._make_one(recipient)
         number = self._chunk_of[recipient.delivery_id]
         self._begin(number)
         self._begin(number + 1)

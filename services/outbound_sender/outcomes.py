@@ -11,8 +11,8 @@ from typing import Any
 import structlog
 from prometheus_client import Counter, Histogram
 
-from shared.core.delivery import Outcome
-from shared.store import outcomes
+from shared.core.delivery import Outcome, OutcomeKind
+from shared.store import bounces, outcomes
 from shared.store.engine import REFUSED_VALUES, Database, RawConnection, StoreUnavailable
 from shared.store.outcomes import Recorded, Report
 from shared.store.patience import PAUSE_SECONDS
@@ -109,9 +109,19 @@ class Recorder:
             telling.add_done_callback(self._telling.discard)
 
     async def _record(self, connection: RawConnection, reports: Sequence[Report]) -> Recorded:
-        return await outcomes.record_outcomes(
+        recorded = await outcomes.record_outcomes(
             connection,
             reports,
             self._unstarted_of(sorted({report.batch_id for report in reports})),
             node_name=self._node_name(),
         )
+        refusals = [report for report in reports if report.outcome.kind is OutcomeKind.REFUSED]
+        if refusals:
+            await bounces.record_refusals(
+                connection, [(each.delivery_id, each.mailing_created_at, _words(each.outcome)) for each in refusals]
+            )
+        return recorded
+
+
+def _words(outcome: Outcome) -> str:
+    return outcome.because if outcome.reply is None else str(outcome.reply)

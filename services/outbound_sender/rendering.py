@@ -14,12 +14,14 @@ import structlog
 
 from services.outbound_sender.copies import Copies, PersonalContent, WireContent
 from shared.core.delivery import Outcome, OutcomeKind
+from shared.core.links import Links
 from shared.core.mailing import MailingKind
 from shared.core.membership import PostingPolicy
 from shared.core.verp import mailing_return_path_local
 from shared.mail.dkim import Canonical, Signer, SigningKey
 from shared.mail.headers import has_utf8_header
 from shared.mail.lines import with_crlf
+from shared.mail.one_click import with_one_click
 from shared.mail.segments import Wire, compile_message
 from shared.mail.seven_bit import NotConvertible, to_seven_bit
 from shared.mail.template import ListHeaders, UnreadablePost, compile_post
@@ -47,13 +49,21 @@ class CompiledMailing:
     loaded_at: datetime
     #: `None`: each delivery has one of its own.
     shared_return_path: str | None
+    #: Makes the members' tokens, where copies have them.
+    leave_token: Callable[[int], str] | None = None
 
     def signed(self, keys: Sequence[SigningKey]) -> WireContent | PersonalContent:
         """What all recipients get, or what makes each one's copy, with signatures by these keys."""
         signers = tuple(Signer(key, self.canonical, self.loaded_at) for key in keys)
         if self.wire.has_slots:
             return PersonalContent(
-                self.wire, self.canonical, signers, self.return_domain, self.has_8bit, self.has_utf8_header
+                self.wire,
+                self.canonical,
+                signers,
+                self.return_domain,
+                self.has_8bit,
+                self.has_utf8_header,
+                self.leave_token,
             )
         digests = self.canonical.digests()
         segments = (*(signer.field(digests) for signer in signers), *self.wire.segments())
@@ -78,11 +88,14 @@ class Renderer:
         keys: Callable[[str], Awaitable[tuple[SigningKey, ...]]],
         *,
         secret: bytes,
+        links: Links | None = None,
     ) -> None:
-        """`keys` gives those in force for a domain, the same objects until they change; `secret` makes return paths."""
+        """`keys` gives those in force for a domain, the same objects until they change; `secret` makes return paths;
+        `links` are those that copies have, where there are pages for them to lead to."""
         self._load = load
         self._keys = keys
         self._secret = secret
+        self._links = links
         #: By mailing, and whether in seven bits.
         self._kept: OrderedDict[tuple[int, bool], _Kept] = OrderedDict()
         self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="signing")
@@ -144,7 +157,7 @@ class Renderer:
         mailing = await self._load(mailing_id)
         try:
             shared = None if mailing.verp_enabled else mailing_return_path_local(mailing_id, self._secret)
-            return await asyncio.to_thread(compile_mailing, mailing, shared, seven_bit=seven_bit)
+            return await asyncio.to_thread(compile_mailing, mailing, shared, links=self._links, seven_bit=seven_bit)
         except UnreadablePost as error:
             return Outcome(OutcomeKind.REFUSED, f"5.6.0 {error}")
         except NotConvertible as error:
@@ -173,7 +186,11 @@ def _size_bytes(task: asyncio.Task[CompiledMailing | Outcome]) -> int:
 
 
 def compile_mailing(
-    mailing: MailingContent, return_path_local: str | None = None, *, seven_bit: bool = False
+    mailing: MailingContent,
+    return_path_local: str | None = None,
+    *,
+    links: Links | None = None,
+    seven_bit: bool = False,
 ) -> CompiledMailing:
     """A post with its list's headers, or a forwarded message as it is; with the local part of the one return path of
     all its recipients, if they have one. With `seven_bit` it is re-encoded, or `NotConvertible`."""
@@ -189,12 +206,19 @@ def compile_mailing(
             headers,
             message_id=f"<{mailing.message_uuid}@{mailing.list_domain}>",
             received_at=mailing.received_at,
+            settings=mailing.copies,
         )
     else:
         content = with_crlf(mailing.content)
     if seven_bit:
         content = to_seven_bit(content)
     message = compile_message(content, is_personal=mailing.personal)
+    leave_token = None
+    if mailing.one_click and links and links.public_url and mailing.list_name and mailing.list_domain:
+        message = with_one_click(
+            message, public_url=links.public_url, list_name=mailing.list_name, domain=mailing.list_domain
+        )
+        leave_token = links.leave_token
     wire = Wire(message)
     return CompiledMailing(
         wire,
@@ -204,4 +228,5 @@ def compile_mailing(
         has_utf8_header=has_utf8_header(b"".join(field for field in message.fields if isinstance(field, bytes))),
         loaded_at=mailing.loaded_at,
         shared_return_path=None if return_path_local is None else f"{return_path_local}@{mailing.return_domain}",
+        leave_token=leave_token,
     )

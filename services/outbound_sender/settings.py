@@ -9,10 +9,10 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from shared.core.tls_policy import TlsPolicy
-from shared.runtime.settings import NodeSettings, ResolverSettings, SecretSettings, host_name
+from shared.runtime.settings import LinkSettings, NodeSettings, ResolverSettings, host_name
 
 
-class OutboundSettings(NodeSettings, SecretSettings, ResolverSettings):
+class OutboundSettings(NodeSettings, LinkSettings, ResolverSettings):
     """`LISTFLEET_*` variables of `services.outbound_sender`."""
 
     #: `relay`: all mail goes to one host; `mx`: each domain's own mail exchangers are looked up.

@@ -74,7 +74,7 @@ def build(settings: OutboundSettings) -> Process:
             return await dkim_keys.active(connection, domain)
 
     secret = settings.secret.encode()
-    renderer = Renderer(load, KeyRing(active_keys, secret).keys, secret=secret)
+    renderer = Renderer(load, KeyRing(active_keys, secret).keys, secret=secret, links=settings.links)
 
     async def cancel_elsewhere(to_cancel: Mapping[int, tuple[int, ...]]) -> None:
         for batch_id, delivery_ids in to_cancel.items():

@@ -6,10 +6,10 @@ from pydantic import Field, field_validator
 
 from shared.core.address import Address
 from shared.core.retry import GIVE_UP_AFTER_SECONDS
-from shared.runtime.settings import NodeSettings, ResolverSettings, SyncSettings
+from shared.runtime.settings import LinkSettings, NodeSettings, ResolverSettings, SyncSettings
 
 
-class SchedulerSettings(NodeSettings, ResolverSettings, SyncSettings):
+class SchedulerSettings(NodeSettings, ResolverSettings, LinkSettings, SyncSettings):
     """`LISTFLEET_*` variables of `services.scheduler`."""
 
     #: Where mail to postmaster@, abuse@ and LIST-owner@ goes; without it such mail is kept, and nobody reads it.

@@ -11,9 +11,18 @@ from services.scheduler.release import Releaser
 from shared.broker.connection import BrokerUnavailable
 from shared.broker.publisher import Publisher
 from shared.contracts.commands import ExpandMailing
-from shared.contracts.events import MailReceived
+from shared.contracts.events import MailReceived, SubscriptionAsked
 from shared.contracts.topology import Lane, TaskQueue
-from shared.store import domain_limits, expansion, mailings, messages, nodes, release
+from shared.store import (
+    domain_limits,
+    expansion,
+    form_tallies,
+    mailings,
+    messages,
+    nodes,
+    release,
+    subscription_requests,
+)
 from shared.store.engine import Database, StoreUnavailable
 
 _log = structlog.get_logger(__name__)
@@ -46,6 +55,7 @@ class Sweep:
             try:
                 await self._finish_mailings()
                 await self._publish_messages()
+                await self._publish_requests()
                 await self._publish_expansions()
                 await self._publish_batches()
                 if sweep % SWEEPS_BETWEEN_CLEANINGS == 0:
@@ -65,6 +75,17 @@ class Sweep:
         await self._publisher.publish_all(TaskQueue.TASKS.value, [MailReceived(str(message)) for message in due])
         async with self._database.raw() as connection:
             await messages.mark_published(connection, due, again_after_seconds=self._republish_after_seconds)
+
+    async def _publish_requests(self) -> None:
+        async with self._database.raw() as connection:
+            due = await subscription_requests.publish_due(connection)
+        await self._publisher.publish_all(
+            TaskQueue.EXPRESS.value, [SubscriptionAsked(request_id) for request_id in due]
+        )
+        async with self._database.raw() as connection:
+            await subscription_requests.mark_published(
+                connection, due, again_after_seconds=self._republish_after_seconds
+            )
 
     async def _publish_expansions(self) -> None:
         async with self._database.raw() as connection:
@@ -88,3 +109,5 @@ class Sweep:
             await nodes.forget_left(connection, after_seconds=self._forget_nodes_after_seconds)
             await messages.forget_fingerprints(connection)
             await domain_limits.forget_destinations(connection)
+            await subscription_requests.forget(connection)
+            await form_tallies.forget(connection)

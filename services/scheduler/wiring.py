@@ -9,26 +9,32 @@ from services.scheduler.fetching import Fetcher
 from services.scheduler.kinds import doings
 from services.scheduler.limited_release import LimitedReleaser
 from services.scheduler.release import Releaser
+from services.scheduler.scoring import Scoring
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.slowing import Slowing
 from services.scheduler.stopping import Stopper
 from services.scheduler.sweep import Sweep
 from services.scheduler.takeover import Takeover
+from services.scheduler.tasks.authors import Authors
+from services.scheduler.tasks.commands import ObeyCommands
 from services.scheduler.tasks.destinations import Destinations
 from services.scheduler.tasks.expansion import Expand
 from services.scheduler.tasks.parking import Park
 from services.scheduler.tasks.post import HandlePost
+from services.scheduler.tasks.reports import ReadReports
 from services.scheduler.tasks.run_task import RunTasks
+from services.scheduler.tasks.subscription import BeginRequest, Leave
 from services.scheduler.worker import dispatched, handled_by
 from shared.broker.consumer import Consumer, read_dead, reader_of
 from shared.broker.publisher import Publisher
 from shared.contracts.commands import ExpandMailing, RunTask
-from shared.contracts.events import MailReceived
+from shared.contracts.events import LeaveAsked, MailReceived, SubscriptionAsked
 from shared.contracts.topology import PARKED_QUEUE, TaskQueue
 from shared.core.node import NodeKind
 from shared.dns.resolver import Resolver
 from shared.runtime.lease import LeaseKeeper
 from shared.runtime.lifecycle import Process
+from shared.runtime.subscriptions import Subscriptions
 from shared.store.engine import Database
 from shared.store.nodes import Configuration, Vitals
 
@@ -78,9 +84,13 @@ def build(settings: SchedulerSettings) -> Process:
         republish_after_seconds=settings.republish_after_seconds,
         forget_nodes_after_seconds=settings.forget_nodes_after_seconds,
     )
+    subscriptions = Subscriptions(settings.links)
     post = HandlePost(
         database,
         publisher,
+        Authors(database, resolver),
+        ObeyCommands(subscriptions, settings.links.tokens),
+        ReadReports(settings.secret.encode(), settings.links.tokens, subscriptions),
         operator_address=settings.operator_address,
         publish_within_seconds=settings.publish_within_seconds,
         give_up_after_seconds=settings.give_up_after_seconds,
@@ -92,12 +102,21 @@ def build(settings: SchedulerSettings) -> Process:
         on_page=releaser.wake,
         destinations=Destinations(database, resolver),
     )
-    work = handled_by(dispatched({MailReceived: post, ExpandMailing: expand}))
+    work = handled_by(
+        dispatched(
+            {
+                MailReceived: post,
+                ExpandMailing: expand,
+                SubscriptionAsked: BeginRequest(database, publisher, subscriptions),
+                LeaveAsked: Leave(database, publisher, subscriptions),
+            }
+        )
+    )
     consumers = [
         Consumer(
             settings.amqp_url,
             queue.value,
-            reader_of(MailReceived, ExpandMailing),
+            reader_of(MailReceived, ExpandMailing, SubscriptionAsked, LeaveAsked),
             work,
             name=name,
             prefetch=PREFETCH,
@@ -166,6 +185,7 @@ def build(settings: SchedulerSettings) -> Process:
             releaser.run,
             limited_releaser.run,
             Slowing(database).run,
+            Scoring(database, publisher, subscriptions).run,
             sweep.run,
             Stopper(database).run,
             clock.run,

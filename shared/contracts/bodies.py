@@ -28,6 +28,8 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _NOT_ON_ONE_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 # The same without tabulator and line ends.
 _NOT_IN_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+# The same on lines that end in line feeds, and in nothing that only some programs take for a line's end.
+_NOT_ON_LINES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def refuse(sentence: str) -> PydanticCustomError:
@@ -50,6 +52,15 @@ def without_controls(text: str) -> str:
     if found := _NOT_IN_TEXT.search(text):
         raise refuse(f"The text holds the character U+{ord(found.group()):04X}, which is not allowed.")
     return text
+
+
+def on_lines(text: str) -> str:
+    """`text` with its lines ended by line feeds, no white space at their ends and no empty lines around them."""
+    text = text.replace("\r\n", "\n")
+    if found := _NOT_ON_LINES.search(text):
+        raise refuse(f"The text holds the character U+{ord(found.group()):04X}, which is not allowed.")
+    # "-- " begins a signature, and is known by its space.
+    return "\n".join("-- " if line == "-- " else line.rstrip() for line in text.split("\n")).strip("\n")
 
 
 def _address(value: Any) -> Address:
@@ -79,6 +90,8 @@ def _in_utc(moment: datetime) -> datetime:
 
 #: Text without line ends and other control characters.
 OneLine = Annotated[str, AfterValidator(on_one_line)]
+#: Text of several lines, without other control characters.
+Lines = Annotated[str, AfterValidator(on_lines)]
 #: A mailbox's address (RFC 5321 §4.1.2, RFC 6531 §3.3).
 EmailAddress = Annotated[
     Address,

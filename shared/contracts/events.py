@@ -36,3 +36,15 @@ class AddressSuppressed(Payload, frozen=True, tag="AddressSuppressed/1"):
     """Nobody may mail this address, in its normalised form, any more."""
 
     email_key: str
+
+
+class SubscriptionAsked(Payload, frozen=True, tag="SubscriptionAsked/1"):
+    """Somebody used a web form: there is a request that nobody looked at."""
+
+    request_id: int
+
+
+class LeaveAsked(Payload, frozen=True, tag="LeaveAsked/1"):
+    """A member's own link was used to leave, while the database could not be reached."""
+
+    member_id: int

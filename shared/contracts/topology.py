@@ -17,9 +17,11 @@ from shared.contracts.commands import ExpandMailing, RunTask, SendBatch
 from shared.contracts.events import (
     AddressSuppressed,
     DeliveriesCancelled,
+    LeaveAsked,
     MailingChanged,
     MailReceived,
     NodeSettingsChanged,
+    SubscriptionAsked,
 )
 
 WORK_EXCHANGE = "listfleet.work"
@@ -106,6 +108,8 @@ KNOWN_PAYLOADS = (
     | DeliveriesCancelled
     | MailingChanged
     | AddressSuppressed
+    | SubscriptionAsked
+    | LeaveAsked
 )
 
 _encoder = msgspec.json.Encoder()

@@ -78,6 +78,16 @@ class Address:
         """
         return f"{_fold(self.local)}@{self.ascii_domain}"
 
+    @property
+    def counting_key(self) -> str:
+        """Equal also for the variants of an address that may lead to one mailbox: `a.nn+news@` and `ann@`.
+
+        To count what a mailbox gets, never to find a member: there are servers at which they are two people.
+        """
+        local, _, domain = self.key.rpartition("@")
+        base = local.strip('"').partition("+")[0].replace(".", "")
+        return f"{base or local}@{domain}"
+
     def __str__(self) -> str:
         return self.spelling
 

@@ -12,6 +12,8 @@ class MailingKind(StrEnum):
     POST = "post"
     #: Mail to postmaster, abuse or a list's owner, handed on to the operator.
     FORWARD = "forward"
+    #: The system itself, writing to one address; what bounces of it says nothing about a member.
+    NOTICE = "notice"
 
 
 class MailingState(StrEnum):
@@ -31,7 +33,9 @@ class TargetKind(StrEnum):
     LIST = "list"
     #: postmaster@, abuse@, LIST-owner@
     OPERATOR = "operator"
-    #: A return path of ours: somebody reports a bounce.
+    #: Where commands go: LIST-join@, -leave@, -confirm+token@, -request@
+    COMMAND = "command"
+    #: A return path of ours, or LIST-bounces@: somebody reports a bounce.
     RETURN_PATH = "return_path"
 
 
@@ -44,6 +48,8 @@ class TargetState(StrEnum):
     DISTRIBUTED = "distributed"
     #: A posting rule said no, after others of the same message were accepted.
     REFUSED = "refused"
+    #: Commands: what they asked for is done or begun, or answered.
+    OBEYED = "obeyed"
     #: The same post came before: same list, Message-ID, sender and body within seven days.
     DUPLICATE = "duplicate"
     #: Kept as it is: nothing handles such mail (yet), or the operator's address is not set.

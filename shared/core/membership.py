@@ -38,3 +38,14 @@ class MemberRole(StrEnum):
     MEMBER = "member"
     MODERATOR = "moderator"
     OWNER = "owner"
+
+
+class BounceKind(StrEnum):
+    """What was reported of a delivery to a member."""
+
+    #: It failed for good, in our session or later.
+    BOUNCE = "bounce"
+    #: It was late, and still tried.
+    DELAY = "delay"
+    #: The member, or the provider in the member's name, called it abuse.
+    COMPLAINT = "complaint"

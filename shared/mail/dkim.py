@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from shared.core.dkim import DkimAlgorithm
-from shared.mail.segments import CompiledMessage, FieldSlot
+from shared.mail.segments import CompiledMessage, FieldSlot, TokenSlot
 
 #: Signed wherever they stand, each instance; and every field that begins with one of the prefixes.
 SIGNED_FIELDS = frozenset(
@@ -72,7 +72,7 @@ class Canonical:
     """A compiled message as its signatures see it."""
 
     def __init__(self, message: CompiledMessage) -> None:
-        self._field_slots = sum(isinstance(piece, FieldSlot) for piece in message.fields)
+        self._field_slots = sum(not isinstance(piece, bytes) for piece in message.fields)
         fixed, varying = _signed_fields(message.fields)
         missing = [(name, b"") for name in OVERSIGNED_FIELDS]
         #: The `h=` of every signature.
@@ -104,7 +104,7 @@ class Canonical:
 
 
 def _signed_fields(
-    fields: Sequence[bytes | FieldSlot],
+    fields: Sequence[bytes | FieldSlot | TokenSlot],
 ) -> tuple[list[tuple[str, bytes | int]], list[tuple[str, bytes | int]]]:
     """The fields that are signed, canonical or as the number of their slot: those all copies share, and the rest.
 

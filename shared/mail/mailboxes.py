@@ -7,12 +7,16 @@ and where a reader could take something else for the author than we do, the mail
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from shared.core.address import Address, InvalidAddress
+from shared.mail.words import clean, decode_words
 
 #: No message has more authors; the rest of a longer list is not worth reading.
 MAX_MAILBOXES = 50
+
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +25,14 @@ class Mailboxes:
 
     addresses: tuple[Address, ...]
     unreadable: int
+    #: What each address is called, for a reader; empty where it has no display name.
+    names: tuple[str, ...] = ()
 
 
 def mailboxes(value: str) -> Mailboxes:
     """The mailboxes of an unfolded field value; a value that is broken is one unreadable mailbox more."""
     addresses: list[Address] = []
+    names: list[str] = []
     unreadable = 0
     elements, is_broken = _elements(value)
     if len(elements) > MAX_MAILBOXES:
@@ -33,9 +40,10 @@ def mailboxes(value: str) -> Mailboxes:
     for element in elements:
         try:
             addresses.append(_address(element))
+            names.append(_name(element))
         except InvalidAddress:
             unreadable += 1
-    return Mailboxes(tuple(addresses), unreadable + is_broken)
+    return Mailboxes(tuple(addresses), unreadable + is_broken, tuple(names))
 
 
 @dataclass(slots=True)
@@ -56,6 +64,14 @@ def _address(element: _Element) -> Address:
     if element.is_bad or "=?" in text:
         raise InvalidAddress("The mailbox cannot be read.")
     return Address.parse(text)
+
+
+def _name(element: _Element) -> str:
+    if element.inside is None:
+        return ""
+    # What is quoted is taken as it is, except that many programs put encoded words into quotes.
+    phrase = _QUOTED.sub(lambda found: re.sub(r"\\(.)", r"\1", found.group(1)), element.outside)
+    return clean(" ".join(decode_words(phrase).split()))
 
 
 def _elements(value: str) -> tuple[list[_Element], bool]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from shared.mail.headers import STORED, Header, scan
+from shared.mail.headers import STORED, Field, Header, folded, scan
 
 MAX_DEPTH = 10
 MAX_PARTS = 500
@@ -18,15 +18,19 @@ MAX_PARTS = 500
 _HEADER_BYTES = STORED.header_bytes
 
 _PARAMETER = r';[ \t]*{}[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s;"()]+))'
-_BOUNDARY = re.compile(_PARAMETER.format("boundary"), re.IGNORECASE)
+BOUNDARY = re.compile(_PARAMETER.format("boundary"), re.IGNORECASE)
 CHARSET = re.compile(_PARAMETER.format("charset"), re.IGNORECASE)
+FORMAT = re.compile(_PARAMETER.format("format"), re.IGNORECASE)
+NAME = re.compile(_PARAMETER.format("name"), re.IGNORECASE)
 _TEXT_TYPES = frozenset({"text/plain", "text/html"})
 _SEALED_TYPES = frozenset({"multipart/signed", "multipart/encrypted"})
+#: What a body's new type, encoding or length makes wrong.
+_RETYPED_FIELDS = frozenset({"content-type", "content-transfer-encoding", "content-md5", "content-length", "lines"})
 
 
 @dataclass(frozen=True, slots=True)
-class TextPart:
-    """A part that people read. Offsets are those of the message; the line end before a boundary is not in the body."""
+class Part:
+    """The message, or a part of it. Offsets are the message's; the line end before a boundary is not in the body."""
 
     header: Header
     header_at: int
@@ -38,8 +42,18 @@ class TextPart:
     transfer_encoding: str
 
     @property
+    def essence(self) -> str:
+        """`type/subtype` in lower case."""
+        return essence_of(self.content_type)
+
+    @property
     def is_html(self) -> bool:
-        return _essence(self.content_type) == "text/html"
+        return self.essence == "text/html"
+
+    @property
+    def disposition(self) -> str:
+        """The unfolded Content-Disposition in lower case; empty when there is none."""
+        return _value(self.header, "content-disposition").lower()
 
     @property
     def charset(self) -> str:
@@ -47,27 +61,65 @@ class TextPart:
         return parameter(CHARSET, self.content_type)
 
 
-def text_parts(raw: bytes) -> list[TextPart]:
+def text_parts(raw: bytes) -> list[Part]:
     """The parts in order; what is beyond the bounds is not looked at. `raw` has its lines ended by CR LF."""
-    found: list[TextPart] = []
+    found: list[Part] = []
     to_visit = [(0, len(raw), 0)]
     for _ in range(MAX_PARTS):
         if not to_visit:
             break
         start, end, depth = to_visit.pop()
-        header = scan(raw[start : min(end, start + _HEADER_BYTES)], STORED)
-        if not isinstance(header, Header):
+        part = part_at(raw, start, end)
+        if part is None:
             continue
-        body_at = start + header.body_at
-        content_type = _value(header, "content-type")
-        essence = _essence(content_type)
-        if essence in _TEXT_TYPES and not _value(header, "content-disposition").lower().startswith("attachment"):
-            encoding = _value(header, "content-transfer-encoding").lower() or "7bit"
-            found.append(TextPart(header, start, body_at, end, content_type, encoding))
-        elif essence.startswith("multipart/") and essence not in _SEALED_TYPES and depth < MAX_DEPTH:
-            spans = list(_spans(raw, body_at, end, parameter(_BOUNDARY, content_type).rstrip(" ")))
+        if part.essence in _TEXT_TYPES and not part.disposition.startswith("attachment"):
+            found.append(part)
+        elif part.essence.startswith("multipart/") and part.essence not in _SEALED_TYPES and depth < MAX_DEPTH:
+            spans = list(spans_of(raw, part.body_at, end, boundary_of(part)))
             to_visit += [(part_start, part_end, depth + 1) for part_start, part_end in reversed(spans)]
     return found
+
+
+def part_at(raw: bytes, start: int, end: int) -> Part | None:
+    """The part between two offsets; `None` when its header is beyond the bounds."""
+    header = scan(raw[start : min(end, start + _HEADER_BYTES)], STORED)
+    if not isinstance(header, Header):
+        return None
+    encoding = _value(header, "content-transfer-encoding").lower() or "7bit"
+    return Part(header, start, start + header.body_at, end, _value(header, "content-type"), encoding)
+
+
+def boundary_of(part: Part) -> str:
+    """What delimits the parts of a multipart; empty when it is not said."""
+    return parameter(BOUNDARY, part.content_type).rstrip(" ")
+
+
+def children(raw: bytes, part: Part) -> list[Part] | None:
+    """The parts of a multipart; `None` unless all are within the bounds, and the last is closed as it should be."""
+    boundary = boundary_of(part)
+    spans = list(spans_of(raw, part.body_at, part.end, boundary))
+    if not spans or not raw.startswith(f"\r\n--{boundary}--".encode(), spans[-1][1], part.end):
+        return None
+    found = [part_at(raw, start, end) for start, end in spans]
+    return None if None in found else [child for child in found if child is not None]
+
+
+def retyped(part: Part, *, charset: str | None = None, transfer_encoding: str | None = None) -> list[Field]:
+    """The part's fields for a body that was written anew; what is `None` is as it was."""
+    fields = [field for field in part.header.fields if field.name not in _RETYPED_FIELDS]
+    written = part.content_type or "text/plain"
+    if charset and part.charset:
+        written = CHARSET.sub(f"; charset={charset}", written, count=1)
+    elif charset:
+        written = f"{written.rstrip('; ')}; charset={charset}"
+    if part.header_at == 0 and not part.header.first("mime-version"):
+        fields.append(Field("mime-version", folded("MIME-Version", "1.0")))
+    if charset or part.content_type:
+        fields.append(Field("content-type", folded("Content-Type", written)))
+    if transfer_encoding or part.header.first("content-transfer-encoding"):
+        value = transfer_encoding or part.transfer_encoding
+        fields.append(Field("content-transfer-encoding", folded("Content-Transfer-Encoding", value)))
+    return fields
 
 
 def parameter(pattern: re.Pattern[str], value: str) -> str:
@@ -79,7 +131,7 @@ def parameter(pattern: re.Pattern[str], value: str) -> str:
     return re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else token
 
 
-def _spans(raw: bytes, start: int, end: int, boundary: str) -> Iterator[tuple[int, int]]:
+def spans_of(raw: bytes, start: int, end: int, boundary: str) -> Iterator[tuple[int, int]]:
     """Begin and end of each body part between the delimiter lines (RFC 2046 §5.1.1)."""
     if not boundary or not boundary.isascii():
         return
@@ -102,6 +154,6 @@ def _value(header: Header, name: str) -> str:
     return "" if field is None else field.value.decode("latin-1").strip()
 
 
-def _essence(content_type: str) -> str:
+def essence_of(content_type: str) -> str:
     """`type/subtype` in lower case; a part that says nothing is plain text (RFC 2045 §5.2)."""
     return re.split(r"[;\s(]", content_type.strip(), maxsplit=1)[0].lower() or "text/plain"

@@ -13,12 +13,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
+from typing import ClassVar
 
 from shared.mail.headers import STORED, Field, Unreadable, folded, scan
 from shared.mail.lines import LONE_DOT, double_dots, ended
 from shared.mail.merge import MergeField, Values, split
-from shared.mail.parts import CHARSET, TextPart, text_parts
+from shared.mail.parts import Part, retyped, text_parts
 from shared.mail.template import UnreadablePost
+from shared.mail.transfer_encoding import QUOTED_PRINTABLE_LINE, quoted_printable_octets
 from shared.mail.words import codec_of, encode_text
 
 #: Fields without structure, in which merge fields count, beside all that begin with `X-`.
@@ -28,13 +30,8 @@ MERGED_FIELDS = frozenset({"subject", "comments", "keywords"})
 _LOOSE_COLON = re.compile(rb"\A([!-9;-~]+)[ \t]+:")
 
 _SOFT_BREAK = b"=\r\n"
-#: RFC 2045 §6.7 (5).
-_QUOTED_PRINTABLE_LINE = 76
-_LONG_FOR_A_SPACE = re.compile(rb"^(.{74,})(=20|=09)$", re.MULTILINE)
 #: Pieces up to so much are joined; a larger one is not copied.
 _SMALL_BYTES = 65_536
-#: What a text's new encoding makes wrong.
-_RETYPED_FIELDS = frozenset({"content-type", "content-transfer-encoding", "content-md5", "content-length"})
 #: Each encoding of a part that is read.
 _IDENTITIES = frozenset({"7bit", "8bit", "binary"})
 
@@ -49,6 +46,22 @@ class FieldSlot:
     def fill(self, values: Values) -> bytes:
         text = "".join(piece if isinstance(piece, str) else piece.text(values) for piece in self.pieces)
         return folded(self.name, encode_text(text))
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSlot:
+    """A header field that names the recipient's own token, twice."""
+
+    name: str
+    #: The whole field, with `%b` where the token stands.
+    field: bytes
+
+    #: What the token is called among the values: no merge field can be called so.
+    VALUE: ClassVar = ":token"
+
+    def fill(self, values: Values) -> bytes:
+        token = values[self.VALUE].encode("ascii")
+        return self.field % (token, token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +80,7 @@ class TextSlot:
 class CompiledMessage:
     """Header and body in pieces, before dot-stuffing. No two literal pieces of the body follow one another."""
 
-    fields: tuple[bytes | FieldSlot, ...]
+    fields: tuple[bytes | FieldSlot | TokenSlot, ...]
     body: tuple[bytes | TextSlot, ...]
 
 
@@ -93,6 +106,11 @@ class Wire:
     def has_slots(self) -> bool:
         """Whether copies differ."""
         return bool(self._slots)
+
+    @property
+    def has_merge_fields(self) -> bool:
+        """Whether there is more to fill in than a token."""
+        return not all(isinstance(slot, TokenSlot) for slot in self._slots)
 
     def fill(self, values: Values) -> tuple[bytes, ...]:
         """The fillings of all slots, in the message's order, for the member with these values."""
@@ -132,7 +150,7 @@ def compile_message(content: bytes, *, is_personal: bool) -> CompiledMessage:
     body: list[bytes | TextSlot] = []
     position = header.body_at
     for part in text_parts(content) if is_personal else ():
-        pieces = split(_text(content, part) or "")
+        pieces = split(text_of(content, part) or "")
         if len(pieces) == 1:
             continue
         if part.header_at == 0:
@@ -158,7 +176,7 @@ def _field_piece(raw: bytes, is_personal: bool) -> bytes | FieldSlot:
     return raw if len(pieces) == 1 else FieldSlot(written_name, tuple(pieces))
 
 
-def _text(content: bytes, part: TextPart) -> str | None:
+def text_of(content: bytes, part: Part) -> str | None:
     """The part as people read it; `None` when that cannot be known for sure: then it stays as it is."""
     octets = content[part.body_at : part.end]
     codec = codec_of(part.charset or "us-ascii")
@@ -184,17 +202,9 @@ def _utf_8(octets: bytes) -> str | None:
         return None
 
 
-def _retyped(part: TextPart) -> list[bytes]:
+def _retyped(part: Part) -> list[bytes]:
     """The part's fields, now saying UTF-8 and quoted-printable."""
-    kept = [_written(field.raw) for field in part.header.fields if field.name not in _RETYPED_FIELDS]
-    old = part.content_type or "text/plain"
-    charset = "charset=utf-8"
-    content_type = CHARSET.sub(f"; {charset}", old, count=1) if part.charset else f"{old.rstrip('; ')}; {charset}"
-    if part.header_at == 0 and not part.header.first("mime-version"):
-        kept.append(folded("MIME-Version", "1.0"))
-    kept.append(folded("Content-Type", content_type))
-    kept.append(folded("Content-Transfer-Encoding", "quoted-printable"))
-    return kept
+    return [_written(field.raw) for field in retyped(part, charset="utf-8", transfer_encoding="quoted-printable")]
 
 
 def _quoted_printable_pieces(pieces: list[str | MergeField], is_html: bool) -> list[bytes | TextSlot]:
@@ -212,7 +222,7 @@ def _quoted_printable_pieces(pieces: list[str | MergeField], is_html: bool) -> l
 
 def _softly_ended(encoded: bytes) -> bytes:
     """`encoded` with a soft line break at its end, and one more where its last line has no room for that."""
-    if len(encoded) - encoded.rfind(b"\n") - 1 > _QUOTED_PRINTABLE_LINE - len(b"="):
+    if len(encoded) - encoded.rfind(b"\n") - 1 > QUOTED_PRINTABLE_LINE - len(b"="):
         last_at = -3 if encoded[-3:-2] == b"=" else -1
         encoded = encoded[:last_at] + _SOFT_BREAK + encoded[last_at:]
     return encoded + _SOFT_BREAK
@@ -220,10 +230,7 @@ def _softly_ended(encoded: bytes) -> bytes:
 
 def quoted_printable(text: str) -> bytes:
     """`text` as UTF-8 in quoted-printable (RFC 2045 §6.7)."""
-    octets = text.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8", "replace")
-    encoded = binascii.b2a_qp(octets, istext=True)
-    # It does not count what a space at the end of a line becomes.
-    return _LONG_FOR_A_SPACE.sub(rb"\1=\n\2", encoded).replace(b"\n", b"\r\n")
+    return quoted_printable_octets(text.encode("utf-8", "replace"))
 
 
 def _merged(pieces: list[bytes | TextSlot]) -> list[bytes | TextSlot]:

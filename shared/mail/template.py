@@ -1,4 +1,4 @@
-"""A post made ready for a list's members, once a mailing: the header edited by fields, the body left as it is."""
+"""A post made ready for a list's members, once a mailing: as its list's settings say, and with its list's fields."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from datetime import datetime
 from email.utils import format_datetime
 from urllib.parse import quote
 
-from shared.mail.headers import STORED, Unreadable, folded, scan
+from shared.core.copies import AS_WRITTEN, CopySettings
+from shared.mail.copies import Sender, as_settings_say
+from shared.mail.headers import STORED, Header, Unreadable, folded, scan
 from shared.mail.lines import ended, with_crlf
 from shared.mail.words import encode_phrase
 
@@ -70,10 +72,17 @@ class UnreadablePost(ValueError):
     """The stored message's header is beyond the bounds; ingress refuses such mail."""
 
 
-def compile_post(raw: bytes, list_headers: ListHeaders, *, message_id: str, received_at: datetime) -> bytes:
+def compile_post(
+    raw: bytes,
+    list_headers: ListHeaders,
+    *,
+    message_id: str,
+    received_at: datetime,
+    settings: CopySettings = AS_WRITTEN,
+) -> bytes:
     """The content every member gets, before dot-stuffing; its lines end in CR LF.
 
-    A body whose lines do so already, as what ingress stores, is not changed by a byte.
+    Without settings a body whose lines do so already, as what ingress stores, is not changed by a byte.
 
     `message_id` (with its angle brackets) and `received_at` stand in for a Message-ID and a Date the author left out.
     The same arguments give the same bytes. Raises `UnreadablePost`.
@@ -83,15 +92,17 @@ def compile_post(raw: bytes, list_headers: ListHeaders, *, message_id: str, rece
     header = scan(raw, STORED)
     if isinstance(header, Unreadable):
         raise UnreadablePost(header.because)
-    kept = [field for field in header.fields if field.name not in REMOVED_FIELDS]
-    names = {field.name for field in kept}
-    lines = [ended(field.raw) for field in kept]
+    theirs = Header(tuple(field for field in header.fields if field.name not in REMOVED_FIELDS), header.body_at)
+    sender = Sender(list_headers.display_name or list_headers.name, list_headers.address, message_id, received_at)
+    copy = as_settings_say(raw, theirs, settings, sender)
+    names = {field.name for field in copy.fields}
+    lines = [ended(field.raw) for field in copy.fields]
     if "message-id" not in names:
         lines.append(folded("Message-ID", message_id))
     if "date" not in names:
         lines.append(folded("Date", format_datetime(received_at)))
     lines += _list_lines(list_headers)
-    return b"".join([*lines, b"\r\n", raw[header.body_at :]])
+    return b"".join([*lines, b"\r\n", *copy.body])
 
 
 def _list_lines(list_headers: ListHeaders) -> list[bytes]:

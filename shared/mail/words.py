@@ -53,17 +53,18 @@ def encode_phrase(text: str) -> str:
             return text
         if len(text) <= 200 and "=?" not in text:
             return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return _encoded(text)
+    return encoded_words(text)
 
 
 def encode_text(text: str) -> str:
     """`text` as the value of a field without structure (RFC 2047 §5 (1)): ASCII, to be folded at its spaces."""
     text = clean(text)
     is_plain = text.isascii() and "=?" not in text and "  " not in text
-    return text if is_plain and max(map(len, text.split()), default=0) <= _LONGEST_PLAIN_WORD else _encoded(text)
+    return text if is_plain and max(map(len, text.split()), default=0) <= _LONGEST_PLAIN_WORD else encoded_words(text)
 
 
-def _encoded(text: str) -> str:
+def encoded_words(text: str) -> str:
+    """`text` in encoded words whatever it holds; it must be clean. White space at its ends is kept."""
     return " ".join(f"=?utf-8?b?{base64.b64encode(octets).decode('ascii')}?=" for octets in _slices(text))
 
 

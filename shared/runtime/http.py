@@ -22,7 +22,8 @@ class _QuietServer(uvicorn.Server):
 class HttpServer:
     """One application on one address."""
 
-    def __init__(self, application: Any, host: str, port: int) -> None:
+    def __init__(self, application: Any, host: str, port: int, *, trusted_proxies: str = "") -> None:
+        """`trusted_proxies` are addresses and networks, comma-separated, that say for whom they ask."""
         self._server = _QuietServer(
             uvicorn.Config(
                 application,
@@ -32,6 +33,8 @@ class HttpServer:
                 http="h11",
                 log_config=None,
                 access_log=False,
+                proxy_headers=bool(trusted_proxies),
+                forwarded_allow_ips=trusted_proxies,
                 server_header=False,
                 lifespan="off",
                 timeout_graceful_shutdown=REQUEST_GRACE_SECONDS,

@@ -13,6 +13,9 @@ from typing import TypeVar
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.core.links import Links
+from shared.core.tokens import Tokens
+
 _PREFIX = "LISTFLEET_"
 
 S = TypeVar("S", bound=BaseSettings)
@@ -58,6 +61,21 @@ class SecretSettings(BaseSettings):
     #: The key of all message authentication codes and of what is sealed in the database, at least 16 characters, the
     #: same on all nodes.
     secret: str = Field(min_length=16)
+
+
+class LinkSettings(SecretSettings):
+    """What a service needs that makes or reads links."""
+
+    #: Former secrets, separated by commas: links that were made with them stay good.
+    old_secrets: str = ""
+    #: `https://lists.example.org`, where `tracking_api` is reached from outside; without it, mail has no links.
+    public_url: str | None = Field(default=None, pattern=r"^https?://[^\s/?#<>,]+(/[^\s?#<>,]*)?$")
+
+    @property
+    def links(self) -> Links:
+        """Links and addresses with tokens."""
+        older = [old.strip().encode() for old in self.old_secrets.split(",") if old.strip()]
+        return Links(Tokens(self.secret.encode(), older), self.public_url.rstrip("/") if self.public_url else None)
 
 
 class ResolverSettings(BaseSettings):

@@ -26,6 +26,8 @@ class Recipient:
     display_name: str = ""
     #: A JSON object of the member's custom fields, read where the copy is made.
     fields_json: str = "{}"
+    #: 0 for a recipient who is no member.
+    member_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ async def claim(
         ending = {
             row["delivery_id"]: DeliveryState.SUPPRESSED if row["is_suppressed"] else DeliveryState.CANCELLED
             for row in members
-            if row["is_suppressed"] or row["is_cancelled"]
+            if row["is_suppressed"] or row["is_cancelled"] or row["has_left"]
         }
         if ending:
             await endings.end_in_batch(connection, batch_id, ending)
@@ -134,7 +136,8 @@ async def claim(
                     row["round"],
                     row["attempt"],
                     row["recipient"],
-                    *about.get(row["delivery_id"], ()),
+                    *about.get(row["delivery_id"], ("", "{}")),
+                    row["member_id"] or 0,
                 )
                 for row in members
                 if row["delivery_id"] not in ending
@@ -150,13 +153,15 @@ async def claim(
 async def _members(connection: RawConnection, batch_id: int, mailing_created_at: datetime) -> Sequence[Record]:
     return await connection.fetch(
         """
-        SELECT delivery_id, round, attempt, is_cancelled, d.recipient, d.is_suppressed
+        SELECT delivery_id, round, attempt, is_cancelled, d.recipient, d.member_id, d.is_suppressed, d.has_left
         FROM outstanding CROSS JOIN LATERAL (
             -- Not joined: that may be planned to walk through all deliveries, 5 ms instead of 0.1.
-            SELECT d.recipient, (
+            SELECT d.recipient, d.member_id, (
                 SELECT true FROM suppressions s
                 WHERE s.email_key = d.recipient_key AND (s.ends_at IS NULL OR s.ends_at > now())
-            ) IS TRUE AS is_suppressed
+            ) IS TRUE AS is_suppressed, (
+                SELECT m.status = 'unsubscribed' FROM members m WHERE m.id = d.member_id
+            ) IS TRUE AS has_left
             FROM deliveries d WHERE d.id = delivery_id AND d.mailing_created_at = $2 LIMIT 1
         ) d
         WHERE batch_id = $1 ORDER BY delivery_id

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from shared.core.copies import CopySettings
 from shared.core.mailing import MailingKind
 from shared.core.membership import PostingPolicy
+from shared.store.copies import COPY_COLUMNS, copy_settings
 from shared.store.engine import RawConnection
 
 
@@ -22,6 +24,8 @@ class MailingContent:
     personal: bool
     #: Each delivery has a return path of its own.
     verp_enabled: bool
+    #: What is done to the post for its copies.
+    copies: CopySettings
     list_name: str | None
     list_domain: str | None
     list_display_name: str
@@ -30,15 +34,18 @@ class MailingContent:
     #: When this was read, by the database's clock: a node's own may be ahead.
     loaded_at: datetime
     received_at: datetime
+    #: Each copy has a link of its own that ends the membership.
+    one_click: bool = False
 
 
 async def load(connection: RawConnection, mailing_id: int) -> MailingContent | None:
     """The content of a mailing; `None` when there is no such mailing."""
     row = await connection.fetchrow(
-        """
+        f"""
         SELECT messages.content, messages.id AS message_uuid, messages.received_at, mailings.kind,
                clock_timestamp() AS loaded_at,
                mailings.return_domain, mailings.personal, mailings.verp_enabled,
+               mailings.one_click, mailings.is_from_list, {", ".join(f"mailings.{name}" for name in COPY_COLUMNS)},
                lists.name, lists.domain, lists.display_name, lists.posting_policy
         FROM mailings JOIN messages ON messages.id = mailings.message_id
         LEFT JOIN mailing_lists lists ON lists.id = mailings.list_id
@@ -54,6 +61,7 @@ async def load(connection: RawConnection, mailing_id: int) -> MailingContent | N
         return_domain=row["return_domain"],
         personal=row["personal"],
         verp_enabled=row["verp_enabled"],
+        copies=copy_settings(row),
         list_name=row["name"],
         list_domain=row["domain"],
         list_display_name=row["display_name"] or "",
@@ -61,4 +69,5 @@ async def load(connection: RawConnection, mailing_id: int) -> MailingContent | N
         message_uuid=row["message_uuid"],
         loaded_at=row["loaded_at"],
         received_at=row["received_at"],
+        one_click=row["one_click"],
     )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared.contracts.topology import Lane
+from shared.core.address import Address
 from shared.store.engine import RawConnection, fetch_one
 
 
@@ -88,32 +89,34 @@ async def expand_page(
     return ExpandedPage(lane=Lane(mailing["lane"]), is_last=is_last, recipients=done["recipients"])
 
 
-async def add_recipient(connection: RawConnection, mailing_id: int, *, email: str, email_key: str) -> None:
-    """Give a mailing without a list its one recipient, waiting for release unless nobody may mail it."""
+async def add_recipients(connection: RawConnection, mailing_id: int, addresses: Sequence[Address]) -> None:
+    """Give a mailing without a list its recipients, waiting for release unless nobody may mail them."""
     await connection.execute(
         """
         WITH made AS (
             INSERT INTO deliveries (mailing_id, mailing_created_at, recipient, recipient_key, state, ended_at)
-            SELECT mailings.id, mailings.created_at, $2, $3,
+            SELECT mailings.id, mailings.created_at, given.email, given.email_key,
                    CASE WHEN suppressions.email_key IS NULL THEN 'open' ELSE 'suppressed' END::delivery_state,
                    CASE WHEN suppressions.email_key IS NOT NULL THEN now() END
-            FROM mailings LEFT JOIN suppressions ON suppressions.email_key = $3
+            FROM mailings CROSS JOIN unnest($2::text[], $3::text[]) AS given (email, email_key)
+            LEFT JOIN suppressions ON suppressions.email_key = given.email_key
                                   AND (suppressions.ends_at IS NULL OR suppressions.ends_at > now())
             WHERE mailings.id = $1
-            ON CONFLICT DO NOTHING RETURNING id, mailing_created_at, state
+            ON CONFLICT DO NOTHING RETURNING id, mailing_created_at, state, recipient_key
         ), waiting AS (
             INSERT INTO outstanding (delivery_id, mailing_id, mailing_created_at, domain_limit)
-            SELECT id, $1, mailing_created_at,
-                   coalesce((SELECT domain_limit FROM destinations WHERE domain = split_part($3, '@', -1)), '')
+            SELECT id, $1, mailing_created_at, coalesce(
+                (SELECT domain_limit FROM destinations WHERE domain = split_part(recipient_key, '@', -1)), '')
             FROM made WHERE state = 'open'
         )
-        UPDATE mailings SET state = 'running', recipients = 1, expand_due_at = NULL,
-                            suppressed = (SELECT count(*) FROM made WHERE state = 'suppressed')
+        UPDATE mailings SET state = 'running', expand_due_at = NULL,
+                            recipients = recipients + (SELECT count(*) FROM made),
+                            suppressed = suppressed + (SELECT count(*) FROM made WHERE state = 'suppressed')
         WHERE id = $1 AND EXISTS (SELECT FROM made)
         """,
         mailing_id,
-        email,
-        email_key,
+        [address.spelling for address in addresses],
+        [address.key for address in addresses],
     )
 
 

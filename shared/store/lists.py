@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ARRAY, Column, Float, UniqueConstraint, update
+from sqlalchemy import ARRAY, Column, Float, UniqueConstraint, text, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import Field, SQLModel, col, select
+from sqlmodel import Field, col, select
 
 from shared.contracts.topology import Lane
+from shared.core.bounce_score import DEFAULT_BOUNCE_LIMIT, DEFAULT_QUIET_DAYS
+from shared.core.copies import DmarcMitigation
 from shared.core.membership import PostingPolicy
 from shared.core.pacing import next_within_seconds
+from shared.core.subscription import SubscriptionPolicy
 from shared.store.columns import enum_type, identity_field, moment_field, within
+from shared.store.copies import CopyColumns
 from shared.store.engine import RawConnection, Session
 
 
-class MailingList(SQLModel, table=True):
+class MailingList(CopyColumns, table=True):
     """A list; its posting address is `name@domain`, both in lower case, the domain in its ASCII form."""
 
     __tablename__ = "mailing_lists"
@@ -30,10 +34,28 @@ class MailingList(SQLModel, table=True):
     posting_policy: PostingPolicy = Field(
         default=PostingPolicy.MEMBERS, sa_column=Column(enum_type(PostingPolicy, "posting_policy"), nullable=False)
     )
+    #: Who may join, and how.
+    subscription_policy: SubscriptionPolicy = Field(
+        default=SubscriptionPolicy.CONFIRM,
+        sa_column=Column(
+            enum_type(SubscriptionPolicy, "subscription_policy"),
+            nullable=False,
+            server_default=SubscriptionPolicy.CONFIRM.value,
+        ),
+    )
+    #: Each member's copy has a link of its own that ends the membership at once (RFC 8058).
+    one_click_enabled: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
     #: Posts may hold merge fields; off, a post's body goes out unchanged.
     personal: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     #: Each delivery has a return path of its own; off, a mailing has one, and transactions may have many recipients.
     verp_enabled: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
+    #: When its copies are from the list instead of from the author.
+    dmarc_mitigation: DmarcMitigation = Field(
+        default=DmarcMitigation.NEVER,
+        sa_column=Column(
+            enum_type(DmarcMitigation, "dmarc_mitigation"), nullable=False, server_default=DmarcMitigation.NEVER.value
+        ),
+    )
     #: The lane of what is posted to it.
     lane: Lane = Field(
         default=Lane.POSTS, sa_column=Column(enum_type(Lane, "lane"), nullable=False, server_default=Lane.POSTS.value)
@@ -45,6 +67,13 @@ class MailingList(SQLModel, table=True):
     #: Waits between the attempts at a deferred delivery, and the age at which one is given up; `None` is as everywhere.
     retry_schedule_seconds: list[float] | None = Field(default=None, sa_column=Column(ARRAY(Float)))
     give_up_after_seconds: float | None = Field(default=None, sa_column=Column(Float))
+    #: Points of bounces at which a member is held, `None` for never; days without one after which they are forgotten.
+    bounce_limit: float | None = Field(
+        default=DEFAULT_BOUNCE_LIMIT, sa_column=Column(Float, server_default=text(f"{DEFAULT_BOUNCE_LIMIT:g}"))
+    )
+    bounce_quiet_days: int = Field(
+        default=DEFAULT_QUIET_DAYS, sa_column_kwargs={"server_default": text(f"{DEFAULT_QUIET_DAYS}")}
+    )
     created_at: datetime = moment_field(set_now=True)
 
     @property
@@ -68,12 +97,18 @@ async def add(
     display_name: str,
     description: str,
     posting_policy: PostingPolicy,
+    subscription_policy: SubscriptionPolicy = SubscriptionPolicy.CONFIRM,
+    one_click_enabled: bool = True,
     personal: bool = False,
     verp_enabled: bool = True,
     lane: Lane = Lane.POSTS,
     max_messages_per_hour: int | None = None,
     retry_schedule_seconds: list[float] | None = None,
     give_up_after_seconds: float | None = None,
+    dmarc_mitigation: DmarcMitigation = DmarcMitigation.NEVER,
+    copies: CopyColumns | None = None,
+    bounce_limit: float | None = DEFAULT_BOUNCE_LIMIT,
+    bounce_quiet_days: int = DEFAULT_QUIET_DAYS,
 ) -> MailingList | None:
     """The new list `name@domain`, both as the table wants them; `None` when there is one already."""
     values = {
@@ -82,12 +117,18 @@ async def add(
         "display_name": display_name,
         "description": description,
         "posting_policy": posting_policy,
+        "subscription_policy": subscription_policy,
+        "one_click_enabled": one_click_enabled,
         "personal": personal,
         "verp_enabled": verp_enabled,
         "lane": lane,
         "max_messages_per_hour": max_messages_per_hour,
         "retry_schedule_seconds": retry_schedule_seconds,
         "give_up_after_seconds": give_up_after_seconds,
+        "dmarc_mitigation": dmarc_mitigation,
+        **(copies or CopyColumns()).model_dump(),
+        "bounce_limit": bounce_limit,
+        "bounce_quiet_days": bounce_quiet_days,
     }
     statement = insert(MailingList).values(values).on_conflict_do_nothing().returning(MailingList)
     return (await session.exec(statement)).scalar_one_or_none()

@@ -7,16 +7,17 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, UniqueConstraint, text
-from sqlmodel import Field, SQLModel, col, select
+from sqlmodel import Field, col, select
 
 from shared.contracts.topology import Lane
 from shared.core.mailing import MailingKind, MailingState
 from shared.core.retry import GIVE_UP_AFTER_SECONDS
 from shared.store.columns import enum_type, identity_field, moment_field
+from shared.store.copies import CopyColumns
 from shared.store.engine import RawConnection, Session
 
 
-class Mailing(SQLModel, table=True):
+class Mailing(CopyColumns, table=True):
     """One message to the members of one list, or, without a list, to one address."""
 
     __tablename__ = "mailings"
@@ -52,6 +53,11 @@ class Mailing(SQLModel, table=True):
     #: path of its own.
     personal: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     verp_enabled: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
+    #: What its list asked for when it was made, and what the author's domain published then: the copies are from the
+    #: list's address.
+    is_from_list: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    #: Each copy has a link of its own that ends the membership (RFC 8058).
+    one_click: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     #: Deliveries made so far, and how many of them were suppressed from the start.
     recipients: int = Field(default=0)
     suppressed: int = Field(default=0)
@@ -98,20 +104,28 @@ async def create(
     subject: str,
     expand_again_after_seconds: float,
     give_up_after_seconds: float = GIVE_UP_AFTER_SECONDS,
+    has_strict_author: bool = False,
 ) -> int:
     """The id of the mailing of this message to this list, made now or before. Its partitions exist afterwards.
 
-    Its list may say otherwise than `give_up_after_seconds`.
+    Its list may say otherwise than `give_up_after_seconds`. `has_strict_author`: the author's domain publishes that
+    mail which fails DMARC be set aside or refused, which matters where the list says so.
     """
     await _ensure_partitions(connection)
     return await connection.fetchval(  # type: ignore[no-any-return]
         """
         INSERT INTO mailings (kind, lane, state, message_id, list_id, return_domain, subject, recipients, suppressed,
                               expanded_to_member_id, expand_due_at, give_up_after_seconds, gives_up_at,
-                              personal, verp_enabled)
+                              personal, verp_enabled, one_click, subject_prefix, header_text, footer_text, reply_to,
+                              reply_to_address, keeps_authors_reply_to, anonymous, is_from_list)
         SELECT $1, $2, 'expanding', $3, $4, $5, $6, 0, 0, 0, now() + make_interval(secs => $7),
                age.seconds, now() + make_interval(secs => age.seconds),
-               coalesce(list.personal, false), coalesce(list.verp_enabled, true)
+               coalesce(list.personal, false), coalesce(list.verp_enabled, true),
+               coalesce(list.one_click_enabled AND list.verp_enabled, false),
+               coalesce(list.subject_prefix, ''), coalesce(list.header_text, ''), coalesce(list.footer_text, ''),
+               coalesce(list.reply_to, 'author'), list.reply_to_address, coalesce(list.keeps_authors_reply_to, true),
+               coalesce(list.anonymous, false),
+               coalesce(list.dmarc_mitigation = 'always' OR (list.dmarc_mitigation = 'when_published' AND $9), false)
         FROM (SELECT 1) AS one LEFT JOIN mailing_lists list ON list.id = $4,
              LATERAL (SELECT coalesce(list.give_up_after_seconds, $8) AS seconds) age
         ON CONFLICT (message_id, list_id) DO UPDATE SET subject = excluded.subject
@@ -125,6 +139,7 @@ async def create(
         subject,
         expand_again_after_seconds,
         give_up_after_seconds,
+        has_strict_author,
     )
 
 

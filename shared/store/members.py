@@ -12,9 +12,10 @@ from sqlalchemy import BigInteger, Column, ForeignKey, Index, UniqueConstraint, 
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlmodel import Field, SQLModel, col, select
 
+from shared.core.address import Address
 from shared.core.membership import DeliveryMode, MemberRole, MemberStatus
 from shared.store.columns import enum_type, identity_field, moment_field
-from shared.store.engine import RawConnection, Session, fetch_one
+from shared.store.engine import RawConnection, Record, Session, fetch_one
 
 
 class Member(SQLModel, table=True):
@@ -25,6 +26,11 @@ class Member(SQLModel, table=True):
         UniqueConstraint("list_id", "email_key"),
         # Expansion and paging walk a list in this order.
         Index("ix_members_list_id_id", "list_id", "id"),
+        # Which lists an address is on.
+        Index("ix_members_email_key", "email_key"),
+        # Whom a probe was sent to.
+        Index("ix_members_probe_mailing_id", "probe_mailing_id", postgresql_where=text("probe_mailing_id IS NOT NULL")),
+        Index("ix_members_list_id_role", "list_id", postgresql_where=text("role <> 'member'")),
     )
 
     id: int = identity_field()
@@ -45,6 +51,20 @@ class Member(SQLModel, table=True):
         default_factory=dict, sa_column=Column(JSONB, nullable=False, server_default=text("'{}'"))
     )
     joined_at: datetime = moment_field(set_now=True)
+    #: Points of bounces (`shared.core.bounce_score`), and when the last of them was given.
+    bounce_score: float = Field(default=0.0, sa_column_kwargs={"server_default": text("0")})
+    bounced_at: datetime | None = moment_field(nullable=True)
+    #: When the score reached the list's limit, and what the last bounce said.
+    held_at: datetime | None = moment_field(nullable=True)
+    held_because: str | None = None
+    #: The mail that shows, before the member is held, whether mail arrives.
+    probe_mailing_id: int | None = Field(default=None, sa_column=Column(BigInteger))
+
+    def let_in(self) -> None:
+        """A subscriber from now on, and nothing is held against it any more."""
+        self.status = MemberStatus.SUBSCRIBED
+        self.bounce_score, self.bounced_at, self.held_at, self.held_because = 0.0, None, None, None
+        self.probe_mailing_id = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +130,101 @@ async def page(session: Session, list_id: int, *, after_id: int = 0, limit: int 
         .limit(limit)
     )
     return (await session.exec(statement)).all()
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """What a member decides about."""
+
+    id: int
+    list_id: int
+    address: Address
+    status: MemberStatus
+    delivery_mode: DeliveryMode
+
+
+_MEMBERSHIP = "SELECT id, list_id, email, status, delivery_mode FROM members"
+
+
+async def membership(connection: RawConnection, list_id: int, email_key: str) -> Membership | None:
+    """The address on the list, whatever its status, locked until the transaction ends."""
+    row = await connection.fetchrow(
+        f"{_MEMBERSHIP} WHERE list_id = $1 AND email_key = $2 FOR NO KEY UPDATE", list_id, email_key
+    )
+    return None if row is None else _membership(row)
+
+
+async def membership_of(connection: RawConnection, member_id: int) -> Membership | None:
+    """The member with this id, locked until the transaction ends."""
+    row = await connection.fetchrow(f"{_MEMBERSHIP} WHERE id = $1 FOR NO KEY UPDATE", member_id)
+    return None if row is None else _membership(row)
+
+
+async def join(connection: RawConnection, list_id: int, address: Address) -> None:
+    """Make the address a subscribed member, whatever it was; a member who comes back gets the posts by mail."""
+    await connection.execute(
+        """
+        INSERT INTO members AS m (list_id, email, email_key, display_name, status, delivery_mode, role)
+        VALUES ($1, $2, $3, '', 'subscribed', 'mail', 'member')
+        ON CONFLICT (list_id, email_key) DO UPDATE
+           SET status = 'subscribed', joined_at = now(), bounce_score = 0, bounced_at = NULL, held_at = NULL,
+               held_because = NULL, probe_mailing_id = NULL,
+               delivery_mode = CASE WHEN m.status = 'unsubscribed' THEN 'mail' ELSE m.delivery_mode END
+         WHERE m.status <> 'subscribed'
+        """,
+        list_id,
+        address.spelling,
+        address.key,
+    )
+
+
+async def leave(connection: RawConnection, member_id: int) -> None:
+    """Let the member be one no more. What is open to it is the caller's to stop (`leaving`)."""
+    await connection.execute(
+        "UPDATE members SET status = 'unsubscribed' WHERE id = $1 AND status <> 'unsubscribed'", member_id
+    )
+
+
+async def set_mode(connection: RawConnection, member_id: int, mode: DeliveryMode) -> None:
+    """How posts come from the next mailing on."""
+    await connection.execute("UPDATE members SET delivery_mode = $2 WHERE id = $1", member_id, mode.value)
+
+
+async def owners(connection: RawConnection, list_id: int, *, limit: int = 20) -> Sequence[Address]:
+    """Who decides about the list: its owners, or else its moderators."""
+    rows = await connection.fetch(
+        """
+        SELECT email, role FROM members
+        WHERE list_id = $1 AND role <> 'member' AND status = 'subscribed' ORDER BY role DESC, id LIMIT $2
+        """,
+        list_id,
+        limit,
+    )
+    of_owners = [row["email"] for row in rows if row["role"] == MemberRole.OWNER]
+    return [Address.parse(email) for email in of_owners or [row["email"] for row in rows]]
+
+
+async def lists_of(connection: RawConnection, email_key: str) -> Sequence[tuple[str, DeliveryMode]]:
+    """The addresses of the lists that the address is a member of, at most a hundred, and how they come."""
+    rows = await connection.fetch(
+        """
+        SELECT lists.name || '@' || lists.domain AS address, members.delivery_mode
+        FROM members JOIN mailing_lists lists ON lists.id = members.list_id
+        WHERE members.email_key = $1 AND members.status <> 'unsubscribed' ORDER BY 1 LIMIT 100
+        """,
+        email_key,
+    )
+    return [(row["address"], DeliveryMode(row["delivery_mode"])) for row in rows]
+
+
+def _membership(row: Record) -> Membership:
+    return Membership(
+        id=row["id"],
+        list_id=row["list_id"],
+        address=Address.parse(row["email"]),
+        status=MemberStatus(row["status"]),
+        delivery_mode=DeliveryMode(row["delivery_mode"]),
+    )
 
 
 async def used_fields(session: Session, list_id: int) -> Sequence[UsedField]:

@@ -147,6 +147,8 @@ class Waiting:
     envelope_sender: str
     subject: str
     fingerprint: bytes
+    #: The client's address.
+    peer: str
     targets: tuple[NewTarget, ...]
 
 
@@ -154,7 +156,7 @@ async def take(connection: RawConnection, message_id: UUID) -> Waiting | None:
     """The message, locked until the transaction ends; `None` when it is handled or unknown."""
     row = await connection.fetchrow(
         """
-        SELECT id, envelope_sender, subject, fingerprint FROM messages
+        SELECT id, envelope_sender, subject, fingerprint, peer FROM messages
         WHERE id = $1 AND publish_due_at IS NOT NULL FOR UPDATE
         """,
         message_id,
@@ -169,7 +171,28 @@ async def take(connection: RawConnection, message_id: UUID) -> Waiting | None:
         envelope_sender=row["envelope_sender"],
         subject=row["subject"],
         fingerprint=row["fingerprint"],
+        peer=row["peer"],
         targets=tuple(NewTarget(t["address"], TargetKind(t["kind"]), t["list_id"]) for t in targets),
+    )
+
+
+async def to_be_mitigated(connection: RawConnection, message_id: UUID, header_bytes: int) -> bytes | None:
+    """The first bytes of a message of which a list wants to know what its author's domain publishes; else `None`."""
+    return await connection.fetchval(  # type: ignore[no-any-return]
+        """
+        SELECT substring(content FROM 1 FOR $2) FROM messages
+        WHERE id = $1 AND EXISTS (SELECT FROM message_targets t JOIN mailing_lists l ON l.id = t.list_id
+                                  WHERE t.message_id = messages.id AND l.dmarc_mitigation = 'when_published')
+        """,
+        message_id,
+        header_bytes,
+    )
+
+
+async def beginning_of(connection: RawConnection, message_id: UUID, *, max_bytes: int) -> bytes:
+    """The message's first bytes, at most so many."""
+    return await connection.fetchval(  # type: ignore[no-any-return]
+        "SELECT substring(content FOR $2) FROM messages WHERE id = $1", message_id, max_bytes
     )
 
 

@@ -15,9 +15,11 @@ from shared.contracts.commands import ExpandMailing, RunTask, SendBatch
 from shared.contracts.events import (
     AddressSuppressed,
     DeliveriesCancelled,
+    LeaveAsked,
     MailingChanged,
     MailReceived,
     NodeSettingsChanged,
+    SubscriptionAsked,
 )
 from shared.contracts.topology import KNOWN_PAYLOADS, PARKED_QUEUE, QUEUES, Lane, TaskQueue, decode, encode
 
@@ -33,6 +35,8 @@ EXPECTED: dict[str, Payload] = {
     "DeliveriesCancelled-1": DeliveriesCancelled(7, (1, 2, 3)),
     "MailingChanged-1": MailingChanged(42),
     "AddressSuppressed-1": AddressSuppressed("ann@example.com"),
+    "SubscriptionAsked-1": SubscriptionAsked(7),
+    "LeaveAsked-1": LeaveAsked(7),
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 import httpx
 
@@ -15,8 +16,13 @@ from services.admin_api.routes.dns import CheckDns
 from shared.contracts.base import Payload
 from shared.core.dns.finding import Finding
 from shared.core.dns.record import PlannedRecord
+from shared.core.links import Links
+from shared.core.tokens import Tokens
+from shared.runtime.consequences import follow
+from shared.runtime.subscriptions import Subscriptions
 from shared.store import tokens
 from shared.store.engine import Database
+from tests.fakes.kept_publisher import KeptPublisher
 
 
 async def _no_records(_name: str) -> tuple[str, ...]:
@@ -28,6 +34,7 @@ async def nothing_checked(_planned: Sequence[PlannedRecord]) -> Sequence[Finding
 
 
 KEY_ROOM = KeyRoom(b"sixteen octets or more", _no_records)
+SUBSCRIPTIONS = Subscriptions(Links(Tokens(b"sixteen octets or more"), "https://lists.example.org"))
 TOKEN = "a-token-of-the-tests"
 
 _numbers = itertools.count(1)
@@ -80,7 +87,10 @@ async def admin_client(
         published.append((queue, payload))
         return True
 
-    api = application(database, announce, publish, key_room, check_dns, sync_places)
+    following = partial(follow, database, KeptPublisher())
+    api = application(
+        database, announce, publish, key_room, check_dns, SUBSCRIPTIONS, following, sync_places=sync_places
+    )
     transport = httpx.ASGITransport(api, raise_app_exceptions=False)
     headers = {"Authorization": f"Bearer {TOKEN}"}
     try:

@@ -44,7 +44,9 @@ async def connected(url: str) -> AsyncIterator[RawConnection]:
 #: In an order in which they may be emptied.
 _TABLES = (
     *("attempts", "batches", "deliveries", "outstanding", "mailings", "message_targets", "messages"),
-    *("post_fingerprints", "members", "mailing_lists", "nodes", "node_settings", "suppressions"),
+    *("notices", "notice_templates", "subscription_requests", "form_tallies", "post_fingerprints"),
+    *("bounce_events", "members", "mailing_lists"),
+    *("nodes", "node_settings", "suppressions"),
     *("task_runs", "tasks"),
     *("count_changes", "dkim_keys", "parked", "domain_limits", "destinations", "destination_tallies"),
 )

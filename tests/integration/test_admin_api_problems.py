@@ -9,9 +9,18 @@ import pytest
 from services.admin_api.app import application
 from services.admin_api.auth import FIRST_TOKEN_NAME, FirstToken
 from shared.contracts.base import Payload
+from shared.runtime.consequences import Consequences
 from shared.store import tokens
 from shared.store.engine import Database
-from tests.fakes.admin_client import KEY_ROOM, TOKEN, AdminClient, admin_client, let_in, nothing_checked
+from tests.fakes.admin_client import (
+    KEY_ROOM,
+    SUBSCRIPTIONS,
+    TOKEN,
+    AdminClient,
+    admin_client,
+    let_in,
+    nothing_checked,
+)
 
 _JSON = {"Content-Type": "application/json"}
 
@@ -209,9 +218,10 @@ async def test_our_own_fault_is_a_problem_document_that_tells_no_secrets(api: Ad
     async def publish(_queue: str, _payload: Payload) -> bool:
         return True
 
-    transport = httpx.ASGITransport(
-        application(broken, announce, publish, KEY_ROOM, nothing_checked), raise_app_exceptions=False
-    )
+    async def follow(_what: Consequences) -> None: ...
+
+    app = application(broken, announce, publish, KEY_ROOM, nothing_checked, SUBSCRIPTIONS, follow)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://api", headers=api.headers) as client:
         answer = await client.get("/api/v1/lists")
     assert _is_problem(answer, 500)

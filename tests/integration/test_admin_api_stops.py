@@ -182,3 +182,15 @@ async def test_a_list_has_waits_and_an_age_of_its_own(api: AdminClient) -> None:
     ]
     for wrong in refused:
         assert (await api.patch(path, json=wrong)).status_code == 422
+
+
+async def test_a_member_who_is_removed_gets_nothing_more(
+    api: AdminClient, connection: RawConnection, batch: ClaimedBatch
+) -> None:
+    address = await connection.fetchval("SELECT name || '@' || domain FROM mailing_lists")
+    first, second = batch.recipients[4:]
+    assert (await api.delete(f"/lists/{address}/members/{first.address}")).status_code == 204
+    path = f"/lists/{address}/members/{second.address}"
+    assert (await api.patch(path, json={"status": "unsubscribed"})).status_code == 200
+    marked = "SELECT array_agg(delivery_id ORDER BY delivery_id) FROM outstanding WHERE is_cancelled"
+    assert await connection.fetchval(marked) == [first.delivery_id, second.delivery_id]

@@ -12,6 +12,7 @@ from services.scheduler.tasks.destinations import Destinations
 from services.scheduler.tasks.expansion import Expand
 from shared.contracts.commands import ExpandMailing
 from shared.contracts.topology import Lane
+from shared.core.address import Address
 from shared.core.mailing import MailingKind, TargetKind
 from shared.core.membership import DeliveryMode, MemberStatus
 from shared.dns.resolver import LookupFailedError, MxRecord
@@ -256,7 +257,7 @@ async def test_mail_to_the_operator_has_one_recipient_however_often_it_is_handle
     mailing_id = await stored.new_mailing(connection, 0, expand=False, lane=Lane.EXPRESS)
     for _ in range(2):
         async with connection.transaction():
-            await expansion.add_recipient(connection, mailing_id, email="Op@example.com", email_key="op@example.com")
+            await expansion.add_recipients(connection, mailing_id, [Address.parse("Op@example.com")])
     assert await recipients(connection, mailing_id) == ["op@example.com"]
     assert await counted(connection, mailing_id) == ("running", 1, 0)
 
@@ -267,7 +268,7 @@ async def test_mail_to_an_operator_whom_nobody_may_mail_is_not_sent(connection: 
     )
     mailing_id = await stored.new_mailing(connection, 0, expand=False, lane=Lane.EXPRESS)
     async with connection.transaction():
-        await expansion.add_recipient(connection, mailing_id, email="Op@example.com", email_key="op@example.com")
+        await expansion.add_recipients(connection, mailing_id, [Address.parse("Op@example.com")])
     assert await stored.states(connection, mailing_id) == {"suppressed": 1}
     assert await counted(connection, mailing_id) == ("running", 1, 1)
     assert await stored.release_all(connection, mailing_id) == []

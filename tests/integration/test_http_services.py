@@ -16,6 +16,8 @@ import pytest
 
 from deploy.local.child import Child
 from deploy.local.ports import free_port
+from shared.store.engine import RawConnection
+from tests.integration import stored
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "a-token-from-the-settings"
@@ -119,6 +121,7 @@ async def tracking(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     settings = {
         "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing",
         "AMQP_URL": "amqp://guest:guest@127.0.0.1:1/",
+        "SECRET": "sixteen octets or more",
         "TRACKING_PORT": str(port),
         "HEALTH_PORT": str(health_port),
     }
@@ -145,3 +148,38 @@ async def test_every_address_that_is_not_known_shows_the_same_page_and_tells_not
     assert page.headers["x-content-type-options"] == "nosniff"
     assert page.headers["referrer-policy"] == "no-referrer"
     assert page.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    ("trusted", "counted"),
+    [
+        ("", {"127.0.0.1", "127.0.0.0/24"}),
+        ("127.0.0.0/8", {"203.0.113.9", "203.0.113.0/24"}),
+        ("192.0.2.0/24", {"127.0.0.1", "127.0.0.0/24"}),
+    ],
+)
+async def test_readers_are_counted_by_what_a_trusted_balancer_says(
+    database_url: str, connection: RawConnection, tmp_path: Path, trusted: str, counted: set[str]
+) -> None:
+    port, health_port = free_port(), free_port()
+    settings = {
+        "DATABASE_URL": database_url,
+        "AMQP_URL": "amqp://guest:guest@127.0.0.1:1/",
+        "SECRET": "sixteen octets or more",
+        "TRACKING_PORT": str(port),
+        "HEALTH_PORT": str(health_port),
+        "TRUSTED_PROXIES": trusted,
+    }
+    await stored.new_list(connection, 0)
+    address = await connection.fetchval("SELECT name || '@' || domain FROM mailing_lists")
+    with _service("tracking_api", tmp_path / "log", settings) as process:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            await _answers(client, f"http://127.0.0.1:{health_port}/readyz", process)
+            # The first is what the reader itself wrote, the last what the balancer added.
+            headers = [("X-Forwarded-For", "198.51.100.1"), ("X-Forwarded-For", "203.0.113.9")]
+            answer = await client.post(
+                f"/lists/{address}/join", data={"email": "ann@example.com"}, headers=httpx.Headers(headers)
+            )
+            assert answer.status_code == 200
+    rows = await connection.fetch("SELECT peer FROM form_tallies")
+    assert {row["peer"] for row in rows} == counted

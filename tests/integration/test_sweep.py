@@ -12,9 +12,11 @@ from shared.broker.connection import BrokerUnavailable
 from shared.broker.publisher import Publisher
 from shared.contracts.base import Payload
 from shared.contracts.commands import ExpandMailing, SendBatch
-from shared.contracts.events import MailReceived
+from shared.contracts.events import MailReceived, SubscriptionAsked
+from shared.core.address import Address
 from shared.core.mailing import TargetKind
-from shared.store import messages
+from shared.core.subscription import RequestAction, RequestSource, RequestState
+from shared.store import messages, subscription_requests
 from shared.store.engine import Database, RawConnection
 from shared.store.messages import NewTarget
 from tests.integration import stored
@@ -118,6 +120,26 @@ async def test_messages_and_expansions_that_stand_still_are_published(
         await sweep._publish_messages()
         await sweep._publish_expansions()
     assert broker.queues == {"tasks": [MailReceived(str(message.id)), ExpandMailing(mailing_id)]}
+
+
+async def test_requests_that_nobody_looked_at_are_published_until_somebody_does(
+    connection: RawConnection, sweep: Sweep, broker: FakeBroker
+) -> None:
+    list_id = await stored.new_list(connection, 0)
+    ann = Address.parse("ann@example.com")
+    request = await subscription_requests.add(
+        connection, list_id, ann, RequestAction.JOIN, RequestSource.WEB, publish_after_seconds=0
+    )
+    for _ in range(2):
+        await sweep._publish_requests()
+    assert broker.queues == {"tasks.express": [SubscriptionAsked(request.id)]}
+    await connection.execute("UPDATE subscription_requests SET publish_due_at = now() - interval '1 s'")
+    await subscription_requests.move(connection, request.id, RequestState.CONFIRMING)
+    await sweep._publish_requests()
+    assert len(broker.queues["tasks.express"]) == 1
+    await connection.execute("UPDATE subscription_requests SET expires_at = now() - interval '31 days'")
+    await sweep._forget()
+    assert await subscription_requests.look(connection, request.id) is None
 
 
 async def test_a_mailing_in_which_nothing_is_outstanding_is_finished(connection: RawConnection, sweep: Sweep) -> None:

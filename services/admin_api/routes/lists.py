@@ -14,8 +14,10 @@ from services.admin_api.schemas.base import Page
 from services.admin_api.schemas.lists import ListAnswer, ListChange, NewList
 from shared.contracts.events import NodeSettingsChanged
 from shared.core.address import Address, InvalidAddress
+from shared.core.copies import ReplyToPolicy
 from shared.core.list_address import list_address
 from shared.store import lists
+from shared.store.copies import CopyColumns
 from shared.store.engine import Database, Session
 from shared.store.lists import MailingList
 
@@ -55,6 +57,8 @@ async def make_list(database: Store, new: NewList, response: Response) -> ListAn
         part = "domain" if _is_name(new.name) else "name"
         wrong = {"pointer": f"#/{part}", "detail": str(error)}
         raise Problem(422, "The request is not well formed: see errors.", errors=[wrong]) from error
+    if new.reply_to is ReplyToPolicy.ADDRESS and new.reply_to_address is None:
+        raise _no_reply_to_address()
     async with database.transaction() as session:
         made = await lists.add(
             session,
@@ -63,12 +67,26 @@ async def make_list(database: Store, new: NewList, response: Response) -> ListAn
             display_name=new.display_name,
             description=new.description,
             posting_policy=new.posting_policy,
+            subscription_policy=new.subscription_policy,
+            one_click_enabled=new.one_click_enabled,
             personal=new.personal,
             verp_enabled=new.verp_enabled,
             lane=new.lane,
             max_messages_per_hour=new.max_messages_per_hour,
             retry_schedule_seconds=new.retry_schedule_seconds,
             give_up_after_seconds=new.give_up_after_seconds,
+            dmarc_mitigation=new.dmarc_mitigation,
+            copies=CopyColumns(
+                subject_prefix=new.subject_prefix,
+                header_text=new.header_text,
+                footer_text=new.footer_text,
+                reply_to=new.reply_to,
+                reply_to_address=new.reply_to_address.wire if new.reply_to_address else None,
+                keeps_authors_reply_to=new.keeps_authors_reply_to,
+                anonymous=new.anonymous,
+            ),
+            bounce_limit=new.bounce_limit,
+            bounce_quiet_days=new.bounce_quiet_days,
         )
     if made is None:
         raise Problem(409, f"There is a list {name}@{domain} already.")
@@ -92,11 +110,19 @@ async def change_list(
     async with database.transaction() as session:
         found = await list_at(session, address)
         for name in change.model_fields_set:
-            setattr(found, name, getattr(change, name))
+            value = getattr(change, name)
+            setattr(found, name, value.wire if isinstance(value, Address) else value)
+        if found.reply_to is ReplyToPolicy.ADDRESS and found.reply_to_address is None:
+            raise _no_reply_to_address()
         if "max_messages_per_hour" in change.model_fields_set:
             await lists.pace_anew(session, found)
             background.add_task(announce, NodeSettingsChanged())
     return ListAnswer.model_validate(found)
+
+
+def _no_reply_to_address() -> Problem:
+    wrong = {"pointer": "#/reply_to_address", "detail": "This is needed where reply_to is address."}
+    return Problem(422, "The request is not well formed: see errors.", errors=[wrong])
 
 
 def _is_name(name: str) -> bool:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, BackgroundTasks, Path
 
 from services.admin_api.checked_route import CheckedRoute
 from services.admin_api.paging import WhichPage
 from services.admin_api.problems import Problem
 from services.admin_api.routes.lists import ListAddress, Store, list_at
+from services.admin_api.routes.subscription_requests import Following
 from services.admin_api.schemas.base import Page
-from services.admin_api.schemas.members import MemberAnswer, MemberChange
+from services.admin_api.schemas.members import BounceAnswer, MemberAnswer, MemberChange
 from shared.core.address import Address, InvalidAddress
 from shared.core.membership import MemberStatus
-from shared.store import members, suppressions
+from shared.runtime.consequences import Consequences
+from shared.store import bounces, members, suppressions
 from shared.store.engine import Session
 from shared.store.members import Member
 from shared.transfer.member import NewMemberBody
@@ -49,6 +51,17 @@ async def add_member(database: Store, address: ListAddress, new: NewMemberBody) 
     return MemberAnswer.model_validate(added)
 
 
+@router.get("/{email:path}/bounces")
+async def get_bounces(
+    database: Store, address: ListAddress, email: MemberAddress, which: WhichPage
+) -> Page[BounceAnswer]:
+    """What was reported of a member's deliveries, the oldest first; of a delivery, each kind once."""
+    async with database.transaction() as session:
+        member = await _member_at(session, address, email)
+        found = await bounces.history(session, member.id, after_id=which.after_id or 0, limit=which.fetch)
+    return which.page(found, BounceAnswer.model_validate, lambda row: row.id)
+
+
 @router.get("/{email:path}")
 async def get_member(database: Store, address: ListAddress, email: MemberAddress) -> MemberAnswer:
     """One member, by the address in any spelling."""
@@ -58,21 +71,37 @@ async def get_member(database: Store, address: ListAddress, email: MemberAddress
 
 @router.patch("/{email:path}")
 async def change_member(
-    database: Store, address: ListAddress, email: MemberAddress, change: MemberChange
+    database: Store,
+    address: ListAddress,
+    email: MemberAddress,
+    change: MemberChange,
+    follow: Following,
+    background: BackgroundTasks,
 ) -> MemberAnswer:
-    """Change a member. Setting the status is the one way to make a subscriber of somebody who left or is held."""
+    """Change a member. Setting the status is the one way to make a subscriber of somebody who left or is held; whoever
+    becomes one has no bounces that count. Whoever is set to unsubscribed gets nothing more within seconds, also of
+    mailings under way."""
     async with database.transaction() as session:
         member = await _member_at(session, address, email)
         for name in change.model_fields_set:
             setattr(member, name, getattr(change, name))
+        if change.model_fields_set >= {"status"} and change.status is MemberStatus.SUBSCRIBED:
+            member.let_in()
+    if change.status is MemberStatus.UNSUBSCRIBED:
+        background.add_task(follow, Consequences(left=(member.id,)))
     return MemberAnswer.model_validate(member)
 
 
 @router.delete("/{email:path}", status_code=204)
-async def remove_member(database: Store, address: ListAddress, email: MemberAddress) -> None:
-    """Remove a member: the address is kept as unsubscribed, so that no import brings it back."""
+async def remove_member(
+    database: Store, address: ListAddress, email: MemberAddress, follow: Following, background: BackgroundTasks
+) -> None:
+    """Remove a member: the address is kept as unsubscribed, so that no import brings it back. It gets nothing more
+    within seconds, also of mailings under way."""
     async with database.transaction() as session:
-        (await _member_at(session, address, email)).status = MemberStatus.UNSUBSCRIBED
+        member = await _member_at(session, address, email)
+        member.status = MemberStatus.UNSUBSCRIBED
+    background.add_task(follow, Consequences(left=(member.id,)))
 
 
 async def _member_at(session: Session, address: str, email: str) -> Member:

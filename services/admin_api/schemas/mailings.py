@@ -15,7 +15,7 @@ class MailingAnswer(Answer):
     id: int
     """The mailing's number."""
     kind: MailingKind
-    """A post, or mail handed on to the operator."""
+    """A post, mail handed on to the operator or a list's owners, or a notice of the system's own."""
     lane: Lane
     """Its class of priority."""
     state: MailingState
@@ -23,7 +23,7 @@ class MailingAnswer(Answer):
     message_id: UUID
     """The message that it sends: `GET /messages/{message_id}`."""
     list: str | None
-    """The list's address; null for mail to the operator."""
+    """The list's address; null for what is no post."""
     subject: str
     """The message's subject, decoded."""
     recipients: int

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from services.admin_api.schemas.base import Answer, Body, Moment, may_be_absent
-from shared.core.membership import DeliveryMode, MemberRole, MemberStatus
+from shared.core.bounce import BounceClass
+from shared.core.membership import BounceKind, DeliveryMode, MemberRole, MemberStatus
 from shared.transfer.member import DisplayName, Fields
 
 
@@ -41,6 +43,39 @@ class MemberAnswer(Answer):
     """Custom fields by name."""
     joined_at: Moment
     """When the address came to the list."""
+    bounce_score: float
+    """Points of the bounces that count; at the list's `bounce_limit` the member is held."""
+    bounced_at: Moment | None
+    """When the last bounce that counted came; null when none did."""
+    held_at: Moment | None
+    """When the member was held for bounces; null when it was not."""
+    held_because: str | None
+    """The class of the bounce that held the member, and the remote's words; null when it was not."""
+
+
+class BounceAnswer(Answer):
+    """What was reported of one delivery to a member."""
+
+    kind: BounceKind
+    """A bounce, in the session or later; a delay; or a complaint."""
+    bounce_class: BounceClass | None
+    """What stood in the way; null for complaints, and for a second until it is known."""
+    is_hard: bool
+    """Whether it proves that the address is bad."""
+    status: str | None
+    """The enhanced status code (RFC 3463) of the report; null when it gives none."""
+    reply: str
+    """The remote's words, at most 1,000 characters."""
+    points: float
+    """What it added to the member's score."""
+    delivery_id: int | None
+    """The delivery that failed; null for a complaint that names its member and not which mail."""
+    message_id: UUID | None
+    """The message that reported it, `GET /messages/{id}`; null for a refusal in our own session."""
+    is_probe: bool
+    """Whether the mail was a probe, sent to find out whether mail arrives; its bounce counts on any day."""
+    happened_at: Moment
+    """When it was reported."""
 
 
 class RejectedRow(Answer):

@@ -14,11 +14,12 @@ class TargetAnswer(Answer):
     address: str
     """The recipient."""
     kind: TargetKind
-    """A list, the operator, or a return path of ours."""
+    """A list, the operator (also a list's owners), a list's address for commands, or a return path of ours."""
     state: TargetState
-    """Received (nothing decided yet), distributed, refused, duplicate, or kept."""
+    """Received (nothing decided yet), distributed, obeyed (commands were done and answered), refused, duplicate, or
+    kept."""
     because: str
-    """The reason of a refusal, or the id of the message that this one repeats."""
+    """The reason of a refusal or of keeping it, or the id of the message that this one repeats."""
     mailing_id: int | None
     """The mailing that was made of it: `GET /mailings/{mailing_id}`."""
 

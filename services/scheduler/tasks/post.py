@@ -1,12 +1,16 @@
-"""A message was received: make its mailings, one for each list that takes it, or one for the operator."""
+"""A message was received: make its mailings, one a list that takes it, one for the operator; obey it, or read it."""
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
 
+from services.scheduler.tasks.authors import Authors
+from services.scheduler.tasks.commands import ObeyCommands
+from services.scheduler.tasks.reports import ReadReports
 from shared.broker.connection import BrokerUnavailable
 from shared.broker.publisher import Publisher
 from shared.contracts.commands import ExpandMailing, SendBatch
@@ -14,7 +18,8 @@ from shared.contracts.events import MailReceived
 from shared.contracts.topology import Lane, TaskQueue
 from shared.core.address import Address
 from shared.core.mailing import MailingKind, TargetKind, TargetState
-from shared.store import expansion, lists, mailings, messages, release
+from shared.runtime.consequences import Consequences, follow
+from shared.store import expansion, lists, mailings, members, messages, release
 from shared.store.engine import Database, RawConnection
 from shared.store.messages import NewTarget, Waiting
 
@@ -27,6 +32,9 @@ class HandlePost:
 
     database: Database
     publisher: Publisher
+    authors: Authors
+    commands: ObeyCommands
+    reports: ReadReports
     operator_address: str | None
     publish_within_seconds: float
     give_up_after_seconds: float
@@ -35,21 +43,31 @@ class HandlePost:
         """Everything is decided in one transaction, or nothing; a message that is handled is left alone."""
         to_expand: list[int] = []
         express_batches: list[int] = []
+        strict_domains = await self.authors.strict_domains(UUID(event.message_id))
+        consequences = Consequences()
         async with self.database.raw_transaction() as connection:
             message = await messages.take(connection, UUID(event.message_id))
             if message is None:
                 return
             for target in message.targets:
                 if target.kind is TargetKind.LIST:
-                    to_expand += await self._distribute(connection, message, target)
+                    to_expand += await self._distribute(connection, message, target, strict_domains)
                 elif target.kind is TargetKind.OPERATOR:
                     express_batches += await self._forward(connection, message, target)
+                    consequences += (await self.reports.keep(connection, message, target)).consequences
+                elif target.kind is TargetKind.COMMAND:
+                    consequences += await self.commands.obey(connection, message, target)
                 else:
-                    await self._keep(connection, message, target, "Nothing reads bounces yet.")
+                    kept = await self.reports.keep(connection, message, target)
+                    consequences += kept.consequences
+                    await self._keep(connection, message, target, kept.because)
             await messages.mark_handled(connection, message.id)
         await self._publish(to_expand, express_batches)
+        await follow(self.database, self.publisher, consequences)
 
-    async def _distribute(self, connection: RawConnection, message: Waiting, target: NewTarget) -> list[int]:
+    async def _distribute(
+        self, connection: RawConnection, message: Waiting, target: NewTarget, strict_domains: Set[str]
+    ) -> list[int]:
         """The mailing to expand; none for a post that the list has had."""
         if target.list_id is None:
             raise ValueError(f"{target.address} is a list's, but no list is named")
@@ -59,23 +77,29 @@ class HandlePost:
                 connection, message.id, target.address, TargetState.DUPLICATE, because=f"The same as message {first}."
             )
             return []
+        domain = target.address.rpartition("@")[2]
         mailing_id = await mailings.create(
             connection,
             kind=MailingKind.POST,
             lane=await lists.lane_of(connection, target.list_id),
             message_id=message.id,
             list_id=target.list_id,
-            return_domain=target.address.rpartition("@")[2],
+            return_domain=domain,
             subject=message.subject,
             expand_again_after_seconds=self.publish_within_seconds,
             give_up_after_seconds=self.give_up_after_seconds,
+            # What we sign and send for our own domain passes DMARC as it is.
+            has_strict_author=bool(strict_domains - {domain}),
         )
         await messages.decide(connection, message.id, target.address, TargetState.DISTRIBUTED, mailing_id=mailing_id)
         return [mailing_id]
 
     async def _forward(self, connection: RawConnection, message: Waiting, target: NewTarget) -> list[int]:
-        """The batch to send: express mail is released in the transaction that creates it."""
-        if self.operator_address is None:
+        """The batches to send: express mail is released in the transaction that creates it."""
+        readers = list(await members.owners(connection, target.list_id)) if target.list_id else []
+        if not readers and self.operator_address:
+            readers = [Address.parse(self.operator_address)]
+        if not readers:
             _log.warning("mail to the operator is kept: LISTFLEET_OPERATOR_ADDRESS is not set", to=target.address)
             await self._keep(connection, message, target, "LISTFLEET_OPERATOR_ADDRESS is not set.")
             return []
@@ -90,15 +114,14 @@ class HandlePost:
             expand_again_after_seconds=self.publish_within_seconds,
             give_up_after_seconds=self.give_up_after_seconds,
         )
-        operator = Address.parse(self.operator_address)
-        await expansion.add_recipient(connection, mailing_id, email=operator.spelling, email_key=operator.key)
+        await expansion.add_recipients(connection, mailing_id, readers)
         await messages.decide(connection, message.id, target.address, TargetState.DISTRIBUTED, mailing_id=mailing_id)
         return list(
             await release.make_batches(
                 connection,
                 Lane.EXPRESS,
                 mailing_id,
-                recipients=1,
+                recipients=len(readers),
                 batch_size=1,
                 publish_after_seconds=self.publish_within_seconds,
             )

@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.core.address import Address
-from shared.core.verp import delivery_of, mailing_of, mailing_return_path_local, return_path_local
+from shared.core.verp import (
+    deliveries_named_in,
+    delivery_of,
+    mailing_of,
+    mailing_return_path_local,
+    return_path_local,
+)
 
 SECRET = b"sixteen octets or more"
 _IDS = st.integers(min_value=1, max_value=2**63 - 1)
@@ -57,3 +64,30 @@ def test_a_return_path_made_with_another_secret_is_none_of_ours() -> None:
 def test_any_other_local_part_is_no_return_path(local: str) -> None:
     assert delivery_of(local, SECRET) is None
     assert delivery_of("b+" + local, SECRET) is None
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        "prvs=0123456789=b+{}",
+        "PRVS=0123456789=B+{}",
+        "prvs=b+{}/0123456789",
+        "btv1==01234567==b+{}",
+        "b={}",
+        "b-{}",
+        "b_{}",
+        "b.{}",
+        "b{}",
+    ],
+)
+def test_a_return_path_survives_what_servers_do_to_it(changed: str) -> None:
+    token = return_path_local(7, SECRET)[2:]
+    assert delivery_of(changed.format(token), SECRET) == 7
+    assert delivery_of(changed.format(token[:-1] + ("0" if token[-1] != "0" else "1")), SECRET) is None
+
+
+def test_return_paths_are_found_in_a_text_and_forged_ones_are_not() -> None:
+    ours = [return_path_local(number, SECRET) for number in (7, 8)]
+    forged = return_path_local(9, b"another secret, quite")
+    text = f"Return-Path: <{ours[0]}@lists.test>\nX: {forged}@x {ours[1].upper()}@x m{ours[0][1:]}"
+    assert list(deliveries_named_in(text, SECRET)) == [7, 8]

@@ -14,6 +14,7 @@ import pytest
 from services.outbound_sender import rendering
 from services.outbound_sender.copies import PersonalContent, WireContent
 from services.outbound_sender.rendering import CompiledMailing, Renderer, compile_mailing
+from shared.core.copies import AS_WRITTEN, CopySettings, ReplyToPolicy
 from shared.core.delivery import Outcome, OutcomeKind
 from shared.core.dkim import DkimAlgorithm
 from shared.core.mailing import MailingKind
@@ -25,6 +26,7 @@ from shared.store.claims import Recipient
 from shared.store.contents import MailingContent
 from shared.store.engine import StoreUnavailable
 from shared.store.sealing import CannotBeOpened
+from tests.samples.posts import READABLE, SEALED, SIGNED_PART
 
 SECRET = b"sixteen octets or more"
 POST = b"From: ann@example.com\r\nSubject: Hello\r\n\r\nHello.\r\n.\r\nBye.\r\n"
@@ -38,6 +40,7 @@ def mailing(content: bytes = POST, kind: MailingKind = MailingKind.POST) -> Mail
         return_domain="lists.example.org",
         personal=False,
         verp_enabled=True,
+        copies=AS_WRITTEN,
         list_name="friends" if is_post else None,
         list_domain="lists.example.org" if is_post else None,
         list_display_name="Friends",
@@ -308,6 +311,63 @@ async def test_a_personal_copy_is_re_encoded_and_signed_for_its_member() -> None
     assert message.isascii()
     assert not content.has_8bit
     assert b"bob@example.com" in message
+    assert _verifies(message, key)
+
+
+SIGNED_BY_THE_AUTHOR = (
+    b"DKIM-Signature: v=1; a=rsa-sha256; d=example.com; s=s;\r\n h=From : To:Date;\r\n bh=x; b=x\r\n" + POST
+)
+
+
+@pytest.mark.parametrize(
+    ("copies", "is_kept"),
+    [
+        (AS_WRITTEN, True),
+        (CopySettings(subject_prefix="[friends]"), True),
+        (CopySettings(reply_to=ReplyToPolicy.LIST), True),
+        (CopySettings(footer_text="Bye"), False),
+        (CopySettings(is_from_list=True), False),
+        (CopySettings(is_anonymous=True), False),
+    ],
+)
+def test_an_authors_signature_stays_where_it_covers_nothing_that_was_changed(
+    copies: CopySettings, *, is_kept: bool
+) -> None:
+    content = b"".join(wire(compile_mailing(replace(mailing(SIGNED_BY_THE_AUTHOR), copies=copies))).segments)
+    assert (b"d=example.com" in content) is is_kept
+
+
+EVERYTHING = CopySettings(
+    subject_prefix="[Bücher]",
+    header_text="Grüße, {{email}}",
+    footer_text=".\n..\nBye",
+    reply_to=ReplyToPolicy.LIST,
+    is_from_list=True,
+)
+
+
+@pytest.mark.parametrize("name", READABLE | SEALED)
+@pytest.mark.parametrize("copies", [EVERYTHING, replace(EVERYTHING, is_anonymous=True)])
+@pytest.mark.parametrize("seven_bit", [False, True])
+def test_a_changed_copy_is_signed_as_it_is_sent(name: str, copies: CopySettings, *, seven_bit: bool) -> None:
+    key = make_key("lists.example.org", "one", DkimAlgorithm.ED25519_SHA256)
+    changed = replace(mailing((READABLE | SEALED)[name]), copies=copies)
+    content = compile_mailing(changed, seven_bit=seven_bit).signed((key,), datetime(2026, 1, 1, tzinfo=UTC))
+    assert isinstance(content, WireContent)
+    message = b"".join(content.segments)
+    assert not content.has_utf8_header
+    assert message.isascii() or not seven_bit
+    assert _verifies(message, key)
+
+
+def test_merge_fields_count_in_the_texts_of_a_personal_list() -> None:
+    key = make_key("lists.example.org", "one", DkimAlgorithm.ED25519_SHA256)
+    changed = replace(mailing(SEALED["S/MIME"]), copies=EVERYTHING, personal=True)
+    personal = compile_mailing(changed).signed((key,), datetime(2026, 1, 1, tzinfo=UTC))
+    assert isinstance(personal, PersonalContent)
+    message = b"".join(personal.copy(Recipient(1, 1, 1, "bob@example.com")).segments)
+    assert b"bob@example.com" in message
+    assert SIGNED_PART.replace(b"\r\n.", b"\r\n..") in message
     assert _verifies(message, key)
 
 

@@ -1,0 +1,140 @@
+"""Notices: one mail of the system to one address, made in the transaction of its cause, and once for each cause."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Index
+from sqlmodel import Field, SQLModel
+
+from shared.contracts.topology import Lane
+from shared.core import courtesy
+from shared.core.address import Address
+from shared.core.courtesy import CountedAs
+from shared.core.mailing import MailingKind
+from shared.core.retry import GIVE_UP_AFTER_SECONDS
+from shared.store import expansion, mailings, release
+from shared.store.columns import enum_type, identity_field, moment_field
+from shared.store.engine import RawConnection, fetch_one
+
+
+class Notice(SQLModel, table=True):
+    """What was written to whom, and because of what."""
+
+    __tablename__ = "notices"
+    # What a mailbox got lately.
+    __table_args__ = (Index("ix_notices_counting_key_created_at", "counting_key", "created_at"),)
+
+    id: int = identity_field()
+    #: Names what led to it: there is no second notice of one cause.
+    cause: str = Field(unique=True)
+    kind: str
+    list_id: int = Field(sa_column=Column(BigInteger, ForeignKey("mailing_lists.id"), nullable=False))
+    #: The same for all variants of an address.
+    counting_key: str
+    #: Null for what nobody else can bring about, and for a confirmation that was answered.
+    counted_as: CountedAs | None = Field(default=None, sa_column=Column(enum_type(CountedAs, "counted_as")))
+    #: Null until the mailing is made, in the same transaction.
+    mailing_id: int | None = Field(default=None, sa_column=Column(BigInteger))
+    created_at: datetime = moment_field(set_now=True)
+
+
+@dataclass(frozen=True, slots=True)
+class ComposedNotice:
+    """A notice as it goes out."""
+
+    message_uuid: UUID
+    content: bytes
+    subject: str
+    #: The list's, for return paths and signatures.
+    domain: str
+    to: Address
+
+
+async def has_room(connection: RawConnection, counted_as: CountedAs, list_id: int, to: Address) -> bool:
+    """Whether the mailbox may get one more of the kind about the list now. Until the transaction ends, nobody else
+    asks this about it."""
+    await connection.execute(
+        "SELECT pg_advisory_xact_lock(hashtext('listfleet notices'), hashtext($1))", to.counting_key
+    )
+    row = await fetch_one(
+        connection,
+        """
+        SELECT count(*) FILTER (WHERE list_id = $3) AS of_the_list, count(*) AS in_all FROM notices
+        WHERE counting_key = $1 AND created_at > now() - interval '1 day' AND counted_as = $2
+        """,
+        to.counting_key,
+        counted_as.value,
+        list_id,
+    )
+    return courtesy.has_room(counted_as, of_the_list=row["of_the_list"], in_all=row["in_all"])
+
+
+async def count_no_more(connection: RawConnection, cause: str) -> None:
+    """The mailbox answered the notice of this cause: it wanted it."""
+    await connection.execute("UPDATE notices SET counted_as = NULL WHERE cause = $1", cause)
+
+
+async def is_first(
+    connection: RawConnection, cause: str, *, kind: str, list_id: int, to: Address, counted_as: CountedAs | None
+) -> bool:
+    """Whether there was no notice of this cause. There is one from now on, when the transaction is committed."""
+    return (
+        await connection.fetchval(
+            """
+            INSERT INTO notices (cause, kind, list_id, counting_key, counted_as) VALUES ($1, $2, $3, $4, $5)
+            ON CONFLICT DO NOTHING RETURNING true
+            """,
+            cause,
+            kind,
+            list_id,
+            to.counting_key,
+            counted_as.value if counted_as else None,
+        )
+        is not None
+    )
+
+
+async def release_to(
+    connection: RawConnection, cause: str, notice: ComposedNotice, *, publish_after_seconds: float
+) -> Sequence[int]:
+    """Make the mailing of the cause's notice, and release it: the batches that the caller publishes once they are
+    committed, or else the sweep. None when nobody may mail the address."""
+    await connection.execute(
+        """
+        INSERT INTO messages (id, content, size_bytes, envelope_sender, message_id, subject, fingerprint, peer)
+        VALUES ($1, $2, $3, '', $4, $5, $6, '')
+        """,
+        notice.message_uuid,
+        notice.content,
+        len(notice.content),
+        f"<{notice.message_uuid}@{notice.domain}>",
+        notice.subject,
+        hashlib.sha256(notice.content).digest(),
+    )
+    mailing_id = await mailings.create(
+        connection,
+        kind=MailingKind.NOTICE,
+        lane=Lane.EXPRESS,
+        message_id=notice.message_uuid,
+        # A list's limits and settings are for its posts.
+        list_id=None,
+        return_domain=notice.domain,
+        subject=notice.subject,
+        expand_again_after_seconds=publish_after_seconds,
+        give_up_after_seconds=GIVE_UP_AFTER_SECONDS,
+    )
+    await connection.execute("UPDATE notices SET mailing_id = $2 WHERE cause = $1", cause, mailing_id)
+    await expansion.add_recipients(connection, mailing_id, [notice.to])
+    return await release.make_batches(
+        connection,
+        Lane.EXPRESS,
+        mailing_id,
+        recipients=1,
+        batch_size=1,
+        publish_after_seconds=publish_after_seconds,
+    )
