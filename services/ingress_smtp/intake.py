@@ -6,44 +6,50 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 from uuid import uuid4
 
 import structlog
 
 from services.ingress_smtp.examination import Examined, examine
+from services.ingress_smtp.judgement import Case, Records, case_of
 from services.ingress_smtp.limits import DataShare
 from services.ingress_smtp.metrics import MESSAGES
-from services.ingress_smtp.routing import KnownList, Route
+from services.ingress_smtp.routing import Route
 from services.ingress_smtp.trace import Client, received_field
-from shared.core.mailing import TargetState
-from shared.core.membership import MemberRole, PostingPolicy
-from shared.core.posting import judge
-from shared.core.posting.post import Refuse, Terms, Verdict
+from shared.core.address import Address
+from shared.core.authorship import Belief
+from shared.core.posting.post import Refuse
 from shared.core.smtp_reply import Reply
 from shared.store.engine import StoreUnavailable
 from shared.store.messages import NewMessage, NewTarget
 
 TRY_LATER = Reply(451, "4.3.0 The message could not be stored, please try again later")
+AUTHOR_UNKNOWN_NOW = Reply(451, "4.4.3 The author's domain could not be looked up, please try again later")
 
-#: How long judging and storing may take together; clients wait ten minutes (RFC 5321 §4.5.3.2.6).
+#: How long judging, and then storing, may take; clients wait ten minutes (RFC 5321 §4.5.3.2.6).
 STORE_TIMEOUT_SECONDS = 20.0
 #: A message this small is examined at once; a larger one in a thread.
 _SMALL_BYTES = 32 * 1024
 
-_MODERATORS = frozenset({MemberRole.MODERATOR, MemberRole.OWNER})
-
 log = structlog.get_logger(__name__)
 
 
-class Store(Protocol):
-    """What intake needs of the store. Both methods raise `StoreUnavailable`."""
-
-    async def roles(self, list_id: int, email_keys: Sequence[str]) -> Sequence[MemberRole]:
-        """The roles of those of the addresses that are members, each once."""
+class Store(Records, Protocol):
+    """What intake needs of the store. All methods raise `StoreUnavailable`."""
 
     async def store(self, message: NewMessage) -> None:
         """Keep the message: when this returns, it is committed."""
+
+
+class Believes(Protocol):
+    """Who knows whether the authors wrote a message."""
+
+    async def belief(
+        self, content: bytes, authors: tuple[Address, ...], envelope_sender: str, client: Client
+    ) -> Belief:
+        """Within a minute, and never raises."""
 
 
 class Announcer(Protocol):
@@ -74,6 +80,7 @@ class Intake:
         self,
         store: Store,
         announcer: Announcer,
+        authorship: Believes,
         *,
         hostname: str,
         max_message_bytes: int,
@@ -81,6 +88,7 @@ class Intake:
     ) -> None:
         self._store = store
         self._announcer = announcer
+        self._authorship = authorship
         self._hostname = hostname
         self._max_message_bytes = max_message_bytes
         self._now = now
@@ -112,52 +120,36 @@ class Intake:
     async def _examine_and_store(self, submission: Submission) -> Reply:
         examined = await _examine(submission)
         if isinstance(examined, Refuse):
-            return _refusal(examined)
+            return _refusal(examined, submission)
         try:
             async with asyncio.timeout(STORE_TIMEOUT_SECONDS):
-                targets = await self._decide(submission, examined)
-                if isinstance(targets, Refuse):
-                    return _refusal(targets)
-                message = self._message(submission, examined, targets)
+                cases = [
+                    await case_of(route, examined, self._store, self._max_message_bytes) for route in submission.routes
+                ]
+            belief = await self._belief(submission, examined, cases)
+            if belief is Belief.UNKNOWN_NOW and any(case.depends_on_author for case in cases):
+                return AUTHOR_UNKNOWN_NOW
+            verdicts = [case.verdict(belief) for case in cases]
+            refusals = [verdict for verdict in verdicts if isinstance(verdict, Refuse)]
+            # The reply to DATA cannot tell recipients apart: it refuses when all of them do.
+            if len(refusals) == len(cases):
+                return _refusal(refusals[0], submission)
+            message = self._message(submission, examined, tuple(case.target(examined, belief) for case in cases))
+            async with asyncio.timeout(STORE_TIMEOUT_SECONDS):
                 await self._store.store(message)
         except (StoreUnavailable, TimeoutError) as error:
             log.warning("message not stored", because=str(error) or "timeout", client=submission.client.address)
             return TRY_LATER
         self._announcer.announce(message)
-        log.info("message stored", message=str(message.id), size_bytes=len(message.content), targets=len(targets))
+        log.info("message stored", message=str(message.id), size_bytes=len(message.content), targets=len(cases))
         return Reply(250, f"2.0.0 Stored as {message.id}")
 
-    async def _decide(self, submission: Submission, examined: Examined) -> tuple[NewTarget, ...] | Refuse:
-        """Every recipient's part, or a refusal of the whole: the reply to DATA cannot tell recipients apart."""
-        targets: list[NewTarget] = []
-        refusals: list[Refuse] = []
-        for route in submission.routes:
-            verdict = await self._verdict(route, examined)
-            if isinstance(verdict, Refuse):
-                refusals.append(verdict)
-            targets.append(_target(route, verdict))
-        if len(refusals) == len(targets):
-            return refusals[0]
-        return tuple(targets)
-
-    async def _verdict(self, route: Route, examined: Examined) -> Verdict | None:
-        if route.posted_to is None:
-            return None
-        return judge(examined.post, await self._terms(route.posted_to, examined))
-
-    async def _terms(self, posted_to: KnownList, examined: Examined) -> Terms:
-        authors = {author.key for author in examined.post.authors}
-        roles: Sequence[MemberRole] = ()
-        if posted_to.policy is not PostingPolicy.ANYONE and authors:
-            roles = await self._store.roles(posted_to.id, sorted(authors))
-        is_from_members = bool(authors) and len(roles) == len(authors)
-        return Terms(
-            address=f"{posted_to.name}@{posted_to.domain}",
-            list_id=f"{posted_to.name}.{posted_to.domain}",
-            policy=posted_to.policy,
-            max_message_bytes=self._max_message_bytes,
-            is_from_members=is_from_members,
-            is_from_moderators=is_from_members and _MODERATORS.issuperset(roles),
+    async def _belief(self, submission: Submission, examined: Examined, cases: Sequence[Case]) -> Belief:
+        """Whether the authors wrote it, which is asked only where something follows from that."""
+        if not any(case.wants_author for case in cases):
+            return Belief.UNPROVEN
+        return await self._authorship.belief(
+            submission.content, examined.post.authors, submission.envelope_sender, submission.client
         )
 
     def _message(self, submission: Submission, examined: Examined, targets: tuple[NewTarget, ...]) -> NewMessage:
@@ -172,21 +164,25 @@ class Intake:
             fingerprint=examined.fingerprint,
             peer=submission.client.address,
             targets=targets,
+            came_through_a_list=examined.post.came_through_a_list,
         )
 
 
 async def _examine(submission: Submission) -> Examined | Refuse:
-    if len(submission.content) <= _SMALL_BYTES:
-        return examine(submission.content, submission.envelope_sender)
-    return await asyncio.to_thread(examine, submission.content, submission.envelope_sender)
+    lists = [route.posted_to for route in submission.routes if route.posted_to]
+    with_attachments = any(posted_to.rules.refused_attachments for posted_to in lists)
+    doing = partial(examine, submission.content, submission.envelope_sender, with_attachments=with_attachments)
+    return doing() if len(submission.content) <= _SMALL_BYTES else await asyncio.to_thread(doing)
 
 
-def _target(route: Route, verdict: Verdict | None) -> NewTarget:
-    list_id = route.posted_to.id if route.posted_to else route.list_id
-    if isinstance(verdict, Refuse):
-        return NewTarget(route.address, route.kind, list_id, TargetState.REFUSED, verdict.because)
-    return NewTarget(route.address, route.kind, list_id)
-
-
-def _refusal(refuse: Refuse) -> Reply:
-    return Reply(550, f"{refuse.enhanced_status} {refuse.because[:1].upper()}{refuse.because[1:]}")
+def _refusal(refuse: Refuse, submission: Submission) -> Reply:
+    log.info(
+        "message refused",
+        because=refuse.because,
+        client=submission.client.address,
+        sender=submission.envelope_sender,
+        to=[route.address for route in submission.routes[:3]],
+    )
+    # RFC 5321 §4.5.3.1.10 has a code of its own for what is too large.
+    code = 552 if refuse.enhanced_status == "5.3.4" else 550
+    return Reply(code, f"{refuse.enhanced_status} {refuse.because[:1].upper()}{refuse.because[1:]}")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from shared.core.address import Address, InvalidAddress
 from shared.core.list_address import Door, DoorAddress
 from shared.core.mailing import TargetKind
 from shared.core.membership import PostingPolicy
+from shared.core.posting.post import ListRules
 from shared.core.smtp_reply import Reply
 from shared.core.verp import delivery_of, mailing_of
 
@@ -31,6 +32,7 @@ class KnownList:
     name: str
     domain: str
     policy: PostingPolicy
+    rules: ListRules = field(default_factory=ListRules)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
-from shared.runtime.settings import NodeSettings, SecretSettings, host_name
+from shared.runtime.settings import NodeSettings, ResolverSettings, SecretSettings, host_name
 
 
-class IngressSettings(NodeSettings, SecretSettings):
+class IngressSettings(NodeSettings, SecretSettings, ResolverSettings):
     """What an ingress node needs."""
 
     #: Where SMTP is served.
@@ -30,7 +30,11 @@ class IngressSettings(NodeSettings, SecretSettings):
     #: Networks, separated by commas, whose connections begin with a header of the PROXY protocol, version 1 or 2.
     proxy_protocol_from: str = ""
 
-    @field_validator("proxy_protocol_from")
+    #: Networks, separated by commas, of peers who may send in anybody's name: hosts of one's own that know their users.
+    #: From all others an author is believed when SPF or DKIM vouches for the domain (RFC 9989). `none` is nobody.
+    trusted_networks: str = "127.0.0.0/8,::1/128"
+
+    @field_validator("proxy_protocol_from", "trusted_networks")
     @classmethod
     def _are_networks(cls, value: str) -> str:
         _networks(value)
@@ -56,14 +60,21 @@ class IngressSettings(NodeSettings, SecretSettings):
 
     def is_trusted_proxy(self, address: str) -> bool:
         """Whether a connection from `address` begins with a PROXY header."""
-        networks = _networks(self.proxy_protocol_from)
-        if not networks or not address:
-            return False
-        peer = ip_address(address)
-        # An IPv4 client of a socket that listens on IPv6.
-        peer = getattr(peer, "ipv4_mapped", None) or peer
-        return any(peer in network for network in networks)
+        return _is_in(self.proxy_protocol_from, address)
+
+    def is_trusted_peer(self, address: str) -> bool:
+        """Whether whoever `address` says is the author is believed to be."""
+        return _is_in(self.trusted_networks, address)
+
+
+def _is_in(networks: str, address: str) -> bool:
+    if not networks or not address:
+        return False
+    peer = ip_address(address)
+    # An IPv4 client of a socket that listens on IPv6.
+    peer = getattr(peer, "ipv4_mapped", None) or peer
+    return any(peer in network for network in _networks(networks))
 
 
 def _networks(value: str) -> list[IPv4Network | IPv6Network]:
-    return [ip_network(part.strip()) for part in value.split(",") if part.strip()]
+    return [ip_network(part.strip()) for part in value.split(",") if part.strip() and value != "none"]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from services.ingress_smtp.judgement import KnownAuthor
 from services.ingress_smtp.routing import KnownList
-from shared.core.membership import MemberRole, MemberStatus
-from shared.store import lists, members, messages
+from shared.core.membership import MemberStatus
+from shared.store import lists, members, messages, posts
 from shared.store.engine import Database, StoreUnavailable
 from shared.store.messages import NewMessage
+from shared.store.posts import PostsToday
 
 _WATCH_SECONDS = 2.0
 _WATCH_TIMEOUT_SECONDS = 5.0
@@ -26,17 +28,27 @@ class Shelf:
     async def find_list(self, name: str, domain: str) -> KnownList | None:
         async with self._database.transaction() as session:
             found = await lists.find(session, name, domain)
-        return None if found is None else KnownList(found.id, found.name, found.domain, found.posting_policy)
+        return (
+            None if found is None else KnownList(found.id, found.name, found.domain, found.posting_policy, found.rules)
+        )
 
     async def is_our_domain(self, domain: str) -> bool:
         async with self._database.transaction() as session:
             return await lists.is_our_domain(session, domain)
 
-    async def roles(self, list_id: int, email_keys: Sequence[str]) -> Sequence[MemberRole]:
-        """The roles of the members among the addresses; who unsubscribed is none."""
+    async def known_authors(self, list_id: int, email_keys: Sequence[str]) -> Sequence[KnownAuthor]:
+        """Those of the addresses that are members; who unsubscribed is none."""
         async with self._database.transaction() as session:
             found = [await members.find(session, list_id, key) for key in email_keys]
-        return [member.role for member in found if member and member.status is not MemberStatus.UNSUBSCRIBED]
+        return [
+            KnownAuthor(member.role, member.is_moderated)
+            for member in found
+            if member and member.status is not MemberStatus.UNSUBSCRIBED
+        ]
+
+    async def posts_today(self, list_id: int, author_key: str) -> PostsToday:
+        async with self._database.raw() as connection:
+            return await posts.posts_today(connection, list_id, author_key)
 
     async def store(self, message: NewMessage) -> None:
         async with self._database.raw() as connection:

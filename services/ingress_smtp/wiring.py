@@ -11,6 +11,7 @@ import structlog
 from services.ingress_smtp import metrics
 from services.ingress_smtp.admission import Admission
 from services.ingress_smtp.announcing import BrokerAnnouncer
+from services.ingress_smtp.authorship import LOOKUP_SECONDS, Authorship
 from services.ingress_smtp.connection import ConnectionTerms
 from services.ingress_smtp.intake import Intake
 from services.ingress_smtp.limits import MIN_DATA_BYTES, DataBudget
@@ -23,6 +24,7 @@ from services.ingress_smtp.shelf import Shelf
 from shared.broker.consumer import ControlListener
 from shared.broker.publisher import Publisher
 from shared.core.node import NodeKind
+from shared.dns.resolver import Resolver
 from shared.runtime.lease import LeaseKeeper
 from shared.runtime.lifecycle import Ending, Process
 from shared.store import nodes
@@ -42,9 +44,11 @@ def build(settings: IngressSettings) -> Process:
     publisher = Publisher(settings.amqp_url, name=name)
     shelf = Shelf(database)
     announcer = BrokerAnnouncer(publisher)
+    resolver = Resolver(settings.nameserver, lifetime_seconds=LOOKUP_SECONDS)
     intake = Intake(
         shelf,
         announcer,
+        Authorship(resolver, is_trusted_peer=settings.is_trusted_peer, now=lambda: datetime.now(UTC)),
         hostname=settings.hostname,
         max_message_bytes=settings.max_message_bytes,
         now=lambda: datetime.now(UTC),

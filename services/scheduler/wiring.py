@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from services.scheduler.clock import Clock
@@ -32,8 +33,10 @@ from shared.contracts.events import LeaveAsked, MailReceived, SubscriptionAsked
 from shared.contracts.topology import PARKED_QUEUE, TaskQueue
 from shared.core.node import NodeKind
 from shared.dns.resolver import Resolver
+from shared.runtime.consequences import follow
 from shared.runtime.lease import LeaseKeeper
 from shared.runtime.lifecycle import Process
+from shared.runtime.moderation import Telling
 from shared.runtime.subscriptions import Subscriptions
 from shared.store.engine import Database
 from shared.store.nodes import Configuration, Vitals
@@ -85,12 +88,14 @@ def build(settings: SchedulerSettings) -> Process:
         forget_nodes_after_seconds=settings.forget_nodes_after_seconds,
     )
     subscriptions = Subscriptions(settings.links)
+    telling = Telling(settings.links, settings.operator_address)
     post = HandlePost(
         database,
         publisher,
         Authors(database, resolver),
         ObeyCommands(subscriptions, settings.links.tokens),
         ReadReports(settings.secret.encode(), settings.links.tokens, subscriptions),
+        telling,
         operator_address=settings.operator_address,
         publish_within_seconds=settings.publish_within_seconds,
         give_up_after_seconds=settings.give_up_after_seconds,
@@ -132,7 +137,7 @@ def build(settings: SchedulerSettings) -> Process:
     fetcher = Fetcher(resolver, settings.sync_places, allow_private_hosts=settings.allow_private_hosts)
     run_tasks = RunTasks(
         run_database,
-        doings(fetcher),
+        doings(fetcher, telling, partial(follow, database, publisher)),
         node_name=lambda: keeper.name,
         lease_seconds=settings.task_lease_seconds,
         allowed_places=settings.sync_places,

@@ -13,13 +13,17 @@ from shared.contracts.events import LeaveAsked, SubscriptionAsked
 from shared.contracts.topology import TaskQueue
 from shared.core.address import Address, InvalidAddress
 from shared.core.courtesy import MAX_FORMS_A_NETWORK, MAX_FORMS_A_PEER, peer_and_network
+from shared.core.held_post import HeldDecision
 from shared.core.membership import DeliveryMode, MemberStatus
 from shared.core.subscription import RequestAction, RequestSource, RequestState, SubscriptionPolicy
 from shared.core.tokens import Purpose, Tokens
+from shared.runtime import moderation
 from shared.runtime.consequences import Consequences, follow
+from shared.runtime.moderation import Decided
 from shared.runtime.subscriptions import Confirmed, Subscriptions
-from shared.store import form_tallies, lists, members, subscription_requests
+from shared.store import form_tallies, held_posts, lists, members, subscription_requests
 from shared.store.engine import Database, RawConnection, StoreUnavailable
+from shared.store.held_posts import Held
 from shared.store.members import Membership
 
 _log = structlog.get_logger(__name__)
@@ -153,6 +157,17 @@ class Desk:
                 return None
             await members.set_mode(connection, member_id, mode)
             return await self._settings(connection, await members.membership_of(connection, member_id))
+
+    async def held_post(self, held_id: int) -> Held | None:
+        async with self._database.raw() as connection:
+            return await held_posts.get(connection, held_id)
+
+    async def decide(self, held_id: int, decision: HeldDecision, reason: str) -> Decided | None:
+        """Decide about a held post; `None` when somebody has, or there is none."""
+        async with self._database.raw_transaction() as connection:
+            return await moderation.decide(
+                connection, held_id, decision, decided_by="a link in a moderator's mail", reason=reason
+            )
 
     async def follow(self, consequences: Consequences) -> None:
         await follow(self._database, self._publisher, consequences)

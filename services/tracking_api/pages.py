@@ -37,8 +37,8 @@ def page(title: str, *paragraphs: str) -> str:
 <title>{escape(title)}</title>
 <style>
 body {{ font: 1.1rem/1.6 system-ui, sans-serif; max-width: 36rem; margin: 4rem auto; padding: 0 1rem; color: #1a1a1a }}
-input[type=email], button {{ font: inherit; padding: .3rem .6rem }}
-input[type=email] {{ width: 100%; box-sizing: border-box }}
+input, button {{ font: inherit; padding: .3rem .6rem }}
+input[type=email], input[type=text] {{ width: 100%; box-sizing: border-box }}
 fieldset, form {{ margin: 1rem 0 }}
 label {{ display: block }}
 @media (prefers-color-scheme: dark) {{ body {{ background: #161616; color: #eee }} }}

@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 from services.tracking_api import pages
 from services.tracking_api.desk import Desk
 from services.tracking_api.forms import TooLarge, body_of, fields
+from services.tracking_api.moderation import ModerationPages
 from shared.core.address import Address, InvalidAddress
 from shared.core.links import CONFIRM_PATH, LEAVE_PATH, PREFERENCES_PATH
 from shared.core.membership import DeliveryMode
@@ -41,6 +42,7 @@ def application(desk: Desk, base: str = "") -> Starlette:
             Route(CONFIRM_PATH + "{token}", web.confirm, methods=["GET", "POST"]),
             Route(LEAVE_PATH + "{token}", web.leave, methods=["GET", "POST"]),
             Route(PREFERENCES_PATH + "{token}", web.preferences, methods=["GET", "POST"]),
+            *ModerationPages(desk, base).routes(),
             Route("/{path:path}", unknown),
         ],
         exception_handlers={StoreUnavailable: _unavailable, TooLarge: _too_large, ClientDisconnect: _gone},

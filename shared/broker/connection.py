@@ -6,6 +6,10 @@ declares and goes on, so that a lost connection, a deleted queue and a cancelled
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection
 
@@ -24,6 +28,25 @@ HEARTBEAT_SECONDS = 5
 
 class BrokerUnavailable(Exception):
     """RabbitMQ did not take what was to be published; whoever has it in a row publishes it again."""
+
+
+@contextmanager
+def broker_faults() -> Iterator[None]:
+    """Within it, whatever is raised because the broker is lost becomes `BrokerUnavailable`.
+
+    That can be a CancelledError that nobody asked of the current task: the library cancels its own when a connection is
+    lost, and hands that on to the calls under way.
+    """
+    task = asyncio.current_task()
+    cancellations = task.cancelling() if task else 0
+    try:
+        yield
+    except (aio_pika.exceptions.AMQPError, OSError, TimeoutError, RuntimeError) as error:
+        raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
+    except asyncio.CancelledError as error:
+        if task is None or task.cancelling() > cancellations:
+            raise
+        raise BrokerUnavailable("the connection was lost") from error
 
 
 async def connect(url: str, name: str) -> AbstractConnection:
@@ -45,3 +68,10 @@ async def declare_topology(channel: AbstractChannel) -> None:
     for declaration in QUEUES:
         queue = await channel.declare_queue(declaration.name, durable=True, arguments=declaration.arguments)
         await queue.bind(exchanges[declaration.exchange], routing_key=declaration.name)
+
+
+async def close_quietly(connection: AbstractConnection) -> None:
+    """Close a connection that may be lost already; then there is nothing left to close."""
+    with suppress(BrokerUnavailable), broker_faults():
+        async with asyncio.timeout(1):
+            await connection.close()

@@ -7,16 +7,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-import aio_pika
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 
-from shared.broker.connection import connect, declare_topology
+from shared.broker.connection import BrokerUnavailable, broker_faults, close_quietly, connect, declare_topology
 from shared.contracts.base import Payload, UnreadablePayload
 from shared.contracts.topology import CONTROL_EXCHANGE, decode
 
 _log = structlog.get_logger(__name__)
-_BROKER_FAULTS = (aio_pika.exceptions.AMQPError, OSError, TimeoutError, RuntimeError)
 _RECONNECT_SECONDS = 0.5
 _LOOK_SECONDS = 5.0
 _SETUP_SECONDS = 30.0
@@ -71,8 +69,9 @@ class Received(Generic[P]):
     async def acknowledge(self) -> None:
         """Done. Harmless when the connection is gone: the broker gives the message to somebody, who finds it done."""
         try:
-            await self.message.ack()
-        except _BROKER_FAULTS:
+            with broker_faults():
+                await self.message.ack()
+        except BrokerUnavailable:
             _log.info("acknowledgement lost", payload=repr(self.payload))
 
 
@@ -130,9 +129,10 @@ class Consumer(Generic[P]):
         """Consume until cancelled; a lost connection, a deleted queue or a cancelled consumer only starts it anew."""
         while True:
             try:
-                await self._consume_on_one_connection()
-            except _BROKER_FAULTS as error:
-                _log.warning("broker lost", queue=self._queue_name, error=f"{type(error).__name__}: {error}")
+                with broker_faults():
+                    await self._consume_on_one_connection()
+            except BrokerUnavailable as error:
+                _log.warning("broker lost", queue=self._queue_name, error=str(error))
             finally:
                 self.is_connected = False
             await asyncio.sleep(_RECONNECT_SECONDS)
@@ -151,7 +151,7 @@ class Consumer(Generic[P]):
             queue = await channel.get_queue(self._queue_name, ensure=False)
             await self._follow_wishes(channel, queue)
         finally:
-            await _close_quietly(connection)
+            await close_quietly(connection)
 
     async def _follow_wishes(self, channel: AbstractChannel, queue: AbstractQueue) -> None:
         tag: str | None = None
@@ -199,8 +199,9 @@ class Consumer(Generic[P]):
         try:
             if self._put_back_after_seconds is not None:
                 await asyncio.sleep(self._put_back_after_seconds)
-            await message.reject(requeue=self._put_back_after_seconds is not None)
-        except _BROKER_FAULTS:
+            with broker_faults():
+                await message.reject(requeue=self._put_back_after_seconds is not None)
+        except BrokerUnavailable:
             _log.info("rejection lost; the broker hands the payload out again")
 
     async def settle(self) -> None:
@@ -221,9 +222,10 @@ class ControlListener:
         """Listen until cancelled, connecting anew as often as needed."""
         while True:
             try:
-                await self._listen_on_one_connection()
-            except _BROKER_FAULTS as error:
-                _log.warning("broker lost", queue="control", error=f"{type(error).__name__}: {error}")
+                with broker_faults():
+                    await self._listen_on_one_connection()
+            except BrokerUnavailable as error:
+                _log.warning("broker lost", queue="control", error=str(error))
             await asyncio.sleep(_RECONNECT_SECONDS)
 
     async def _listen_on_one_connection(self) -> None:
@@ -241,18 +243,10 @@ class ControlListener:
             await queue.consume(self._on_message, no_ack=True)
             await gone.wait()
         finally:
-            await _close_quietly(connection)
+            await close_quietly(connection)
 
     async def _on_message(self, message: AbstractIncomingMessage) -> None:
         try:
             self._handler(decode(message.body))
         except UnreadablePayload as error:
             _log.warning("control payload ignored", error=str(error))
-
-
-async def _close_quietly(connection: aio_pika.abc.AbstractConnection) -> None:
-    try:
-        async with asyncio.timeout(1):
-            await connection.close()
-    except _BROKER_FAULTS:
-        pass  # It was lost already.

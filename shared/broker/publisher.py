@@ -8,11 +8,9 @@ from collections.abc import Iterable
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
 
-from shared.broker.connection import BrokerUnavailable, connect, declare_topology
+from shared.broker.connection import BrokerUnavailable, broker_faults, close_quietly, connect, declare_topology
 from shared.contracts.base import Payload
 from shared.contracts.topology import CONTROL_EXCHANGE, WORK_EXCHANGE, encode
-
-_BROKER_FAULTS = (aio_pika.exceptions.AMQPError, OSError, TimeoutError, RuntimeError)
 
 #: How many confirms are awaited at once.
 PIPELINE_DEPTH = 64
@@ -56,15 +54,16 @@ class Publisher:
         """How many payloads wait in `queue`, those in consumers' hands not counted; `BrokerUnavailable`."""
         used: AbstractConnection | None = None
         try:
-            async with asyncio.timeout(self._timeout_seconds):
-                await self._ready()
-                used = self._connection
-                assert self._channel is not None  # noqa: S101 - what `_ready` is for
-                declared = await self._channel.declare_queue(queue, passive=True)
-                return declared.declaration_result.message_count or 0
-        except _BROKER_FAULTS as error:
+            with broker_faults():
+                async with asyncio.timeout(self._timeout_seconds):
+                    await self._ready()
+                    used = self._connection
+                    assert self._channel is not None  # noqa: S101 - what `_ready` is for
+                    declared = await self._channel.declare_queue(queue, passive=True)
+                    return declared.declaration_result.message_count or 0
+        except BrokerUnavailable:
             await self._give_up(used)
-            raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
+            raise
 
     async def _publish(self, routing_key: str, payload: Payload, *, is_control: bool) -> None:
         message = aio_pika.Message(
@@ -74,15 +73,16 @@ class Publisher:
         )
         used: AbstractConnection | None = None
         try:
-            async with asyncio.timeout(self._timeout_seconds):
-                work, control = await self._ready()
-                used = self._connection
-                exchange = control if is_control else work
-                # Not mandatory for control: that nobody listens is no fault.
-                await exchange.publish(message, routing_key, mandatory=not is_control)
-        except _BROKER_FAULTS as error:
+            with broker_faults():
+                async with asyncio.timeout(self._timeout_seconds):
+                    work, control = await self._ready()
+                    used = self._connection
+                    exchange = control if is_control else work
+                    # Not mandatory for control: that nobody listens is no fault.
+                    await exchange.publish(message, routing_key, mandatory=not is_control)
+        except BrokerUnavailable:
             await self._give_up(used)
-            raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
+            raise
 
     async def _ready(self) -> tuple[AbstractExchange, AbstractExchange]:
         async with self._connecting:
@@ -115,8 +115,4 @@ class Publisher:
         connection, self._connection = self._connection, None
         self._channel = self._work = self._control = None
         if connection is not None and not connection.is_closed:
-            try:
-                async with asyncio.timeout(1):
-                    await connection.close()
-            except _BROKER_FAULTS:
-                pass  # It was lost already; there is nothing left to close.
+            await close_quietly(connection)

@@ -14,12 +14,22 @@ class CountedAs(StrEnum):
     CONFIRMATION = "confirmation"
     #: Answers commands.
     ANSWER = "answer"
+    #: Tells a moderator of a held post.
+    HELD = "held"
+    #: Tells an author of one.
+    HELD_AUTHOR = "held_author"
 
 
 #: Of one list, and of all.
 MAX_CONFIRMATIONS_OF_A_LIST = 1
 MAX_CONFIRMATIONS = 3
 MAX_ANSWERS = 10
+_MAX_IN_ALL = {
+    CountedAs.CONFIRMATION: MAX_CONFIRMATIONS,
+    CountedAs.ANSWER: MAX_ANSWERS,
+    CountedAs.HELD: 100,
+    CountedAs.HELD_AUTHOR: 1,
+}
 
 #: How often the forms may be used in an hour from one address, and from one network (IPv4 /24, IPv6 /64).
 MAX_FORMS_A_PEER = 20
@@ -33,9 +43,9 @@ _NETWORK_BITS = {4: 24, 6: 64}
 
 def has_room(counted_as: CountedAs, *, of_the_list: int, in_all: int) -> bool:
     """Whether a mailbox that got so many of the kind within 24 hours may get one more."""
-    if counted_as is CountedAs.ANSWER:
-        return in_all < MAX_ANSWERS
-    return of_the_list < MAX_CONFIRMATIONS_OF_A_LIST and in_all < MAX_CONFIRMATIONS
+    if counted_as is CountedAs.CONFIRMATION and of_the_list >= MAX_CONFIRMATIONS_OF_A_LIST:
+        return False
+    return in_all < _MAX_IN_ALL[counted_as]
 
 
 def peer_and_network(host: str) -> tuple[str, str]:

@@ -31,6 +31,9 @@ class DmarcRecord:
     nonexistent_policy: PublishedPolicy | None = None
     #: `True`: a public suffix, `False`: an organisation; `None`: not said.
     is_public_suffix: bool | None = None
+    #: What DKIM, or SPF, proves is good for the author's domain alone, not for the organisation's others.
+    strict_dkim: bool = False
+    strict_spf: bool = False
 
 
 def read_record(texts: Sequence[str]) -> DmarcRecord | None:
@@ -54,6 +57,8 @@ def read_record(texts: Sequence[str]) -> DmarcRecord | None:
         _policy(tags.get("sp", "")),
         _policy(tags.get("np", "")),
         {"y": True, "n": False}.get(tags.get("psd", "").lower()),
+        strict_dkim=tags.get("adkim", "").lower() == "s",
+        strict_spf=tags.get("aspf", "").lower() == "s",
     )
 
 

@@ -11,6 +11,7 @@ from shared.core.tokens import Purpose, Tokens
 CONFIRM_PATH = "/confirm/"
 LEAVE_PATH = "/leave/"
 PREFERENCES_PATH = "/preferences/"
+MODERATION_PATH = "/held/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,14 @@ class Links:
         if self.public_url is None:
             return None
         return self.public_url + PREFERENCES_PATH + self.tokens.make(Purpose.PREFERENCES, member_id, ends_at=ends_at)
+
+    def moderation_url(self, held_id: int, choice: str, *, ends_at: datetime) -> str | None:
+        """The held post's page with one choice (`approve`, …) before the others; `None` where there are no pages."""
+        if self.public_url is None:
+            return None
+        return (
+            f"{self.public_url}{MODERATION_PATH}{self.tokens.make(Purpose.MODERATE, held_id, ends_at=ends_at)}/{choice}"
+        )
 
 
 def _address(door: Door, list_name: str, domain: str, token: str) -> str:

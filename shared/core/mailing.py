@@ -50,7 +50,15 @@ class TargetState(StrEnum):
     REFUSED = "refused"
     #: Commands: what they asked for is done or begun, or answered.
     OBEYED = "obeyed"
-    #: The same post came before: same list, Message-ID, sender and body within seven days.
+    #: The list has had the same post within seven days.
     DUPLICATE = "duplicate"
     #: Kept as it is: nothing handles such mail (yet), or the operator's address is not set.
     KEPT = "kept"
+    #: The list's moderators decide.
+    HELD = "held"
+    #: They said no, and the author may know.
+    REJECTED = "rejected"
+    #: A posting rule or the moderators put it away.
+    DISCARDED = "discarded"
+    #: Nobody decided about it in time.
+    EXPIRED = "expired"

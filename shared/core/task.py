@@ -13,6 +13,8 @@ class TaskKind(StrEnum):
     PURGE = "purge"
     #: Reads a list's members from a file at an address.
     MEMBER_SYNC = "member_sync"
+    #: Reminds moderators of posts that wait for them, and ends those that waited too long.
+    HELD_POSTS = "held_posts"
 
 
 class MissedPolicy(StrEnum):

@@ -35,6 +35,8 @@ class Purpose(Enum):
     LEAVE = b"leave"
     #: Number of a member: see and change how the list comes.
     PREFERENCES = b"preferences"
+    #: Number of a held post: decide about it, once.
+    MODERATE = b"moderate"
 
 
 #: What the MAC binds before the row: the purpose's name ends in a NUL, so that none begins like another.

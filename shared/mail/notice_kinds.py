@@ -45,6 +45,15 @@ class NoticeKind(StrEnum):
     HELD = "held"
     #: The answer to commands.
     ANSWER = "answer"
+    #: To the moderators: a post waits for them.
+    POST_TO_MODERATE = "post-to-moderate"
+    #: To the author: it does; and that they said no.
+    POST_HELD = "post-held"
+    POST_REJECTED = "post-rejected"
+
+
+#: What is said of a held post.
+_POST = ("author", "post_subject", "because", "size_bytes", "number")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,5 +170,36 @@ DEFAULTS: Mapping[NoticeKind, NoticeDefault] = {
         "Your message to {{request_address}}",
         "What came of it:",
         needs=("results",),
+    ),
+    NoticeKind.POST_TO_MODERATE: _default(
+        "Held post {{number}} of {{list_address}}: {{post_subject}}",
+        "A post to {{list_name}} waits for your decision.\n\n"
+        "From:    {{author}} ({{author_is}})\nSubject: {{post_subject}}\nSize:    {{size_bytes}} bytes\n"
+        "Held:    {{because}}\n\n{{excerpt}}\n\n"
+        "Each link opens a page with a button; nothing happens before you press it.\n\n"
+        "Let the members have it:\n{{approve_url}}\n\n"
+        "Reject it, and tell the author why:\n{{reject_url}}\n\n"
+        "Put it away, and tell nobody:\n{{discard_url}}\n\n"
+        "Put it away, and refuse whatever else comes from {{author}}:\n{{ban_url}}",
+        *_POST,
+        "author_is",
+        "excerpt",
+        "approve_url",
+        "reject_url",
+        "discard_url",
+        "ban_url",
+        needs=("approve_url", "reject_url", "discard_url", "number"),
+    ),
+    NoticeKind.POST_HELD: _default(
+        "Your post to {{list_address}} waits for its moderators",
+        'Your post "{{post_subject}}" to {{list_name}} waits for its moderators: {{because}}.\n\n'
+        "There is nothing that you need to do. You get this message once a day at most, however many posts wait.",
+        *_POST,
+    ),
+    NoticeKind.POST_REJECTED: _default(
+        "Your post to {{list_address}} was not taken",
+        'The moderators of {{list_name}} did not take your post "{{post_subject}}". {{reason}}',
+        *_POST,
+        "reason",
     ),
 }

@@ -1,16 +1,17 @@
-"""What follows from a committed transaction about subscriptions: mail is handed to the nodes, and mail is stopped."""
+"""What follows from a committed transaction about members or posts: mail is handed on, and mail is stopped."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from uuid import UUID
 
 import structlog
 
 from shared.broker.connection import BrokerUnavailable
 from shared.broker.publisher import Publisher
 from shared.contracts.commands import SendBatch
-from shared.contracts.events import DeliveriesCancelled
-from shared.contracts.topology import Lane
+from shared.contracts.events import DeliveriesCancelled, MailReceived
+from shared.contracts.topology import Lane, TaskQueue
 from shared.store import leaving
 from shared.store.engine import Database, StoreUnavailable
 
@@ -25,9 +26,11 @@ class Consequences:
     batches: tuple[int, ...] = ()
     #: Members who left.
     left: tuple[int, ...] = ()
+    #: Messages that are to be handled (again).
+    received: tuple[UUID, ...] = ()
 
     def __add__(self, other: Consequences) -> Consequences:
-        return Consequences(self.batches + other.batches, self.left + other.left)
+        return Consequences(self.batches + other.batches, self.left + other.left, self.received + other.received)
 
 
 async def follow(database: Database, publisher: Publisher, what: Consequences) -> None:
@@ -41,6 +44,8 @@ async def follow(database: Database, publisher: Publisher, what: Consequences) -
                 in_batches = await leaving.stop_deliveries(connection, what.left)
             for batch_id, delivery_ids in in_batches.items():
                 await publisher.broadcast(DeliveriesCancelled(batch_id, delivery_ids))
+        for message_id in what.received:
+            await publisher.publish(TaskQueue.TASKS.value, MailReceived(message_id=str(message_id)))
         if what.batches:
             await publisher.publish_all(Lane.EXPRESS.queue, [SendBatch(batch_id) for batch_id in what.batches])
     except (BrokerUnavailable, StoreUnavailable) as error:

@@ -21,6 +21,10 @@ from shared.store.engine import RawConnection
 #: At so many deaths of its nodes a delivery is released alone, and at so many it is parked.
 DEATHS_UNTIL_ALONE = 2
 DEATHS_UNTIL_PARKED = 5
+#: Those released alone are due so long after one another, all within so long: were they sent at once again, they would
+#: die together again.
+ALONE_EVERY_SECONDS = 0.5
+ALONE_WITHIN_SECONDS = 30.0
 #: Batches of dead nodes that one transaction takes over.
 TAKEN_OVER_AT_ONCE = 200
 
@@ -183,7 +187,8 @@ async def hand_back_whole(connection: RawConnection, batch_id: int, token: UUID)
 async def take_over_orphans(connection: RawConnection) -> int:
     """Revoke every claim without a live lease and let its recipients be released again; how many those are.
 
-    Their attempt and their count of deaths go up by one; at five deaths a delivery is parked, whole. A transaction
+    Their attempt and their count of deaths go up by one; from the second on they are due one after the other, and at
+    five deaths a delivery is parked, whole. A transaction
     takes some of the batches, so that whoever runs out of time has not done it all for nothing.
     """
     recipients = 0
@@ -209,8 +214,10 @@ async def _take_over_some(connection: RawConnection) -> int | None:
         return await connection.fetchval(  # type: ignore[no-any-return]
             f"""
             WITH back AS (
-                SELECT delivery_id, mailing_created_at, batch_id, deaths + 1 AS deaths
+                SELECT delivery_id, mailing_created_at, batch_id, deaths + 1 AS deaths,
+                       deaths + 1 >= $3 AS is_alone, row_number() OVER alike - 1 AS place, count(*) OVER alike AS alike
                 FROM outstanding WHERE batch_id = ANY($1)
+                WINDOW alike AS (PARTITION BY deaths + 1 >= $3)
             ), {_DROP_DELIVERED}, set_aside AS (
                 UPDATE deliveries d SET state = 'parked', ended_at = now() FROM back
                 WHERE d.id = back.delivery_id AND d.mailing_created_at = back.mailing_created_at
@@ -224,7 +231,10 @@ async def _take_over_some(connection: RawConnection) -> int | None:
                 DELETE FROM outstanding o USING set_aside WHERE o.delivery_id = set_aside.id
             ), kept AS (
                 UPDATE outstanding o
-                SET batch_id = NULL, due_at = now(), attempt = o.attempt + 1, deaths = back.deaths
+                SET batch_id = NULL, attempt = o.attempt + 1, deaths = back.deaths,
+                    due_at = now() + CASE WHEN back.is_alone THEN
+                        make_interval(secs => back.place * least($4::float, $5::float / back.alike))
+                        ELSE '0' END
                 FROM back WHERE o.delivery_id = back.delivery_id AND back.deaths < $2
                   AND o.delivery_id NOT IN (SELECT delivery_id FROM dropped)
                 RETURNING 1
@@ -238,4 +248,7 @@ async def _take_over_some(connection: RawConnection) -> int | None:
             """,
             [row["id"] for row in orphans],
             DEATHS_UNTIL_PARKED,
+            DEATHS_UNTIL_ALONE,
+            ALONE_EVERY_SECONDS,
+            ALONE_WITHIN_SECONDS,
         )

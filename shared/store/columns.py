@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, ColumnElement, DateTime, Identity, case, func
+from sqlalchemy import ARRAY, BigInteger, Column, ColumnElement, DateTime, Identity, Text, case, func
 from sqlalchemy import Enum as SqlEnum
 from sqlmodel import Field
 
@@ -19,6 +19,11 @@ def enum_type(enum: type[StrEnum], name: str) -> SqlEnum:
 def identity_field() -> Any:
     """A 64-bit key that PostgreSQL draws."""
     return Field(default=None, sa_column=Column(BigInteger, Identity(always=False), primary_key=True))
+
+
+def texts_column() -> Column[list[str]]:
+    """An array of texts, empty when nothing is said."""
+    return Column(ARRAY(Text), nullable=False, server_default="{}")
 
 
 def moment_field(*, nullable: bool = False, set_now: bool = False) -> Any:

@@ -25,7 +25,7 @@ async def expand_page(
     """Make the deliveries of the next `page_size` members, in the caller's transaction.
 
     `None` when there is nothing to do; two at once take page after page in turn. Suppressed addresses get a delivery
-    that has ended.
+    that has ended; who gets the post by another list gets none.
     """
     mailing = await connection.fetchrow(
         """
@@ -36,6 +36,7 @@ async def expand_page(
     )
     if mailing is None:
         return None
+    siblings = await _siblings(connection, mailing_id)
     done = await fetch_one(
         connection,
         """
@@ -51,6 +52,13 @@ async def expand_page(
             LEFT JOIN suppressions ON suppressions.email_key = page.email_key
                                   AND (suppressions.ends_at IS NULL OR suppressions.ends_at > now())
             WHERE page.status = 'subscribed' AND page.delivery_mode = 'mail'
+              AND NOT (cardinality($5::bigint[]) > 0 AND (
+                  EXISTS (SELECT FROM deliveries theirs
+                          WHERE theirs.mailing_id = ANY($5) AND theirs.recipient_key = page.email_key)
+                  OR EXISTS (SELECT FROM mailings sibling JOIN members theirs ON theirs.list_id = sibling.list_id
+                             WHERE sibling.id = ANY($5) AND sibling.state = 'expanding'
+                               AND theirs.email_key = page.email_key AND theirs.id > sibling.expanded_to_member_id
+                               AND theirs.status = 'subscribed' AND theirs.delivery_mode = 'mail')))
             ORDER BY page.id
             ON CONFLICT DO NOTHING
             RETURNING id, mailing_created_at, state, recipient_key
@@ -68,6 +76,7 @@ async def expand_page(
         mailing["list_id"],
         mailing["expanded_to_member_id"],
         page_size,
+        siblings,
     )
     is_last = done["members"] < page_size
     await connection.execute(
@@ -87,6 +96,26 @@ async def expand_page(
         expand_again_after_seconds,
     )
     return ExpandedPage(lane=Lane(mailing["lane"]), is_last=is_last, recipients=done["recipients"])
+
+
+async def _siblings(connection: RawConnection, mailing_id: int) -> Sequence[int]:
+    """Earlier mailings of the same post, by its Message-ID, to other lists that share their members' copies."""
+    rows = await connection.fetch(
+        """
+        SELECT earlier.id
+        FROM mailings mine
+        JOIN messages ON messages.id = mine.message_id AND messages.message_id <> ''
+        JOIN mailing_lists list ON list.id = mine.list_id AND list.one_copy_across_lists
+        JOIN messages same ON same.message_id = messages.message_id AND same.message_id <> ''
+                          AND same.received_at > messages.received_at - interval '7 days'
+        JOIN mailings earlier ON earlier.message_id = same.id AND earlier.id < mine.id
+                             AND earlier.cancelled_at IS NULL AND earlier.list_id <> mine.list_id
+        JOIN mailing_lists other ON other.id = earlier.list_id AND other.one_copy_across_lists
+        WHERE mine.id = $1
+        """,
+        mailing_id,
+    )
+    return [row["id"] for row in rows]
 
 
 async def add_recipients(connection: RawConnection, mailing_id: int, addresses: Sequence[Address]) -> None:

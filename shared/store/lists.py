@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 
 from sqlalchemy import ARRAY, Column, Float, UniqueConstraint, text, update
 from sqlalchemy.dialects.postgresql import insert
@@ -14,8 +15,9 @@ from shared.core.bounce_score import DEFAULT_BOUNCE_LIMIT, DEFAULT_QUIET_DAYS
 from shared.core.copies import DmarcMitigation
 from shared.core.membership import PostingPolicy
 from shared.core.pacing import next_within_seconds
+from shared.core.posting.post import ListRules, Moderation, NonMemberAction
 from shared.core.subscription import SubscriptionPolicy
-from shared.store.columns import enum_type, identity_field, moment_field, within
+from shared.store.columns import enum_type, identity_field, moment_field, texts_column, within
 from shared.store.copies import CopyColumns
 from shared.store.engine import RawConnection, Session
 
@@ -67,6 +69,28 @@ class MailingList(CopyColumns, table=True):
     #: Waits between the attempts at a deferred delivery, and the age at which one is given up; `None` is as everywhere.
     retry_schedule_seconds: list[float] | None = Field(default=None, sa_column=Column(ARRAY(Float)))
     give_up_after_seconds: float | None = Field(default=None, sa_column=Column(Float))
+    #: What is asked of posts: see `ListRules`.
+    non_member_action: NonMemberAction = Field(
+        default=NonMemberAction.REFUSE,
+        sa_column=Column(enum_type(NonMemberAction, "non_member_action"), nullable=False, server_default="refuse"),
+    )
+    moderation: Moderation = Field(
+        default=Moderation.FLAGGED,
+        sa_column=Column(enum_type(Moderation, "moderation"), nullable=False, server_default="flagged"),
+    )
+    emergency: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    max_post_bytes: int | None = None
+    banned: list[str] = Field(default_factory=list, sa_column=texts_column())
+    requires_explicit_destination: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    other_addresses: list[str] = Field(default_factory=list, sa_column=texts_column())
+    refuses_commands: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
+    refused_attachments: list[str] = Field(default_factory=list, sa_column=texts_column())
+    max_posts_a_day: int | None = None
+    max_posts_a_day_per_author: int | None = None
+    #: Who is on another such list, which has the same post, gets it once.
+    one_copy_across_lists: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
+    #: The author of a held post is told, if it is known who that is.
+    tells_held_authors: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
     #: Points of bounces at which a member is held, `None` for never; days without one after which they are forgotten.
     bounce_limit: float | None = Field(
         default=DEFAULT_BOUNCE_LIMIT, sa_column=Column(Float, server_default=text(f"{DEFAULT_BOUNCE_LIMIT:g}"))
@@ -79,6 +103,23 @@ class MailingList(CopyColumns, table=True):
     @property
     def address(self) -> str:
         return f"{self.name}@{self.domain}"
+
+    @property
+    def rules(self) -> ListRules:
+        """What is asked of posts."""
+        return ListRules(
+            non_member_action=self.non_member_action,
+            moderation=self.moderation,
+            emergency=self.emergency,
+            max_post_bytes=self.max_post_bytes,
+            banned=tuple(self.banned),
+            requires_explicit_destination=self.requires_explicit_destination,
+            other_addresses=tuple(self.other_addresses),
+            refuses_commands=self.refuses_commands,
+            refused_attachments=tuple(self.refused_attachments),
+            max_posts_a_day=self.max_posts_a_day,
+            max_posts_a_day_per_author=self.max_posts_a_day_per_author,
+        )
 
 
 async def find(session: Session, name: str, domain: str) -> MailingList | None:
@@ -105,12 +146,16 @@ async def add(
     max_messages_per_hour: int | None = None,
     retry_schedule_seconds: list[float] | None = None,
     give_up_after_seconds: float | None = None,
+    posting_rules: Mapping[str, object] = MappingProxyType({}),
     dmarc_mitigation: DmarcMitigation = DmarcMitigation.NEVER,
     copies: CopyColumns | None = None,
     bounce_limit: float | None = DEFAULT_BOUNCE_LIMIT,
     bounce_quiet_days: int = DEFAULT_QUIET_DAYS,
 ) -> MailingList | None:
-    """The new list `name@domain`, both as the table wants them; `None` when there is one already."""
+    """The new list `name@domain`, both as the table wants them; `None` when there is one already.
+
+    `posting_rules` are columns by name.
+    """
     values = {
         "name": name,
         "domain": domain,
@@ -125,6 +170,7 @@ async def add(
         "max_messages_per_hour": max_messages_per_hour,
         "retry_schedule_seconds": retry_schedule_seconds,
         "give_up_after_seconds": give_up_after_seconds,
+        **posting_rules,
         "dmarc_mitigation": dmarc_mitigation,
         **(copies or CopyColumns()).model_dump(),
         "bounce_limit": bounce_limit,

@@ -50,6 +50,8 @@ class Member(SQLModel, table=True):
     fields: dict[str, Any] = Field(
         default_factory=dict, sa_column=Column(JSONB, nullable=False, server_default=text("'{}'"))
     )
+    #: Posts go to the moderators first.
+    is_moderated: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     joined_at: datetime = moment_field(set_now=True)
     #: Points of bounces (`shared.core.bounce_score`), and when the last of them was given.
     bounce_score: float = Field(default=0.0, sa_column_kwargs={"server_default": text("0")})

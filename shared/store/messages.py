@@ -27,6 +27,13 @@ class Message(SQLModel, table=True):
     __table_args__ = (
         # What the sweep looks for: messages nobody has handled.
         Index("ix_messages_publish_due_at", "publish_due_at", postgresql_where=text("publish_due_at IS NOT NULL")),
+        # A Message-ID may be longer than what another kind of index takes.
+        Index(
+            "ix_messages_message_id",
+            "message_id",
+            postgresql_using="hash",
+            postgresql_where=text("message_id <> ''"),
+        ),
         # What a purge walks along.
         Index("ix_messages_received_at", "received_at", "id", postgresql_where=text("content_purged_at IS NULL")),
     )
@@ -40,6 +47,8 @@ class Message(SQLModel, table=True):
     #: Recognises the same post sent again: of Message-ID, envelope sender and body.
     fingerprint: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
     peer: str = Field(default="")
+    #: It bore a list's marks when it came.
+    came_through_a_list: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
     received_at: datetime = moment_field(set_now=True)
     #: When `MailReceived` is to be published (again); `None` once the message is handled.
     publish_due_at: datetime | None = moment_field(nullable=True)
@@ -51,6 +60,15 @@ class MessageTarget(SQLModel, table=True):
     """A recipient that a message was accepted for."""
 
     __tablename__ = "message_targets"
+    __table_args__ = (
+        # What a list took lately.
+        Index(
+            "ix_message_targets_list_id_received_at",
+            "list_id",
+            "received_at",
+            postgresql_where=text("list_id IS NOT NULL"),
+        ),
+    )
 
     message_id: UUID = Field(sa_column=Column(ForeignKey("messages.id"), primary_key=True))
     address: str = Field(primary_key=True)
@@ -62,6 +80,9 @@ class MessageTarget(SQLModel, table=True):
     #: The reason of a refusal, or the id of the message that this one repeats.
     because: str = Field(default="")
     mailing_id: int | None = Field(default=None, sa_column=Column(BigInteger))
+    #: Whose post it counts as; with a `?` before it when that is not proven.
+    author_key: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    received_at: datetime = moment_field(set_now=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +94,10 @@ class NewTarget:
     list_id: int | None = None
     state: TargetState = TargetState.RECEIVED
     because: str = ""
+    #: The first author, as written; whose post it counts as, and whether SPF or DKIM vouches for that.
+    author: str = ""
+    author_key: str = ""
+    is_author_proven: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +112,7 @@ class NewMessage:
     fingerprint: bytes
     peer: str
     targets: tuple[NewTarget, ...]
+    came_through_a_list: bool = False
 
     @property
     def queue(self) -> str:
@@ -97,17 +123,27 @@ class NewMessage:
 
 async def store(connection: RawConnection, message: NewMessage, *, sweep_after_seconds: float = 5.0) -> None:
     """Store the message and its targets, all or nothing. The sweep publishes it when nobody did by then."""
-    # One statement is one round trip and its own transaction; every message that comes in pays for this.
+    held = [target for target in message.targets if target.state is TargetState.HELD]
+    if not held:
+        # One statement is one round trip and its own transaction; every message that comes in pays for this.
+        await _insert(connection, message, sweep_after_seconds)
+        return
+    async with connection.transaction():
+        await _insert(connection, message, sweep_after_seconds)
+        await _hold(connection, message.id, held)
+
+
+async def _insert(connection: RawConnection, message: NewMessage, sweep_after_seconds: float) -> None:
     await connection.execute(
         """
         WITH message AS (
             INSERT INTO messages (id, content, size_bytes, envelope_sender, message_id, subject, fingerprint, peer,
-                                  publish_due_at)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, now() + make_interval(secs => $9)) ON CONFLICT DO NOTHING
+                                  came_through_a_list, publish_due_at)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, now() + make_interval(secs => $10)) ON CONFLICT DO NOTHING
         )
-        INSERT INTO message_targets (message_id, address, kind, list_id, state, because)
+        INSERT INTO message_targets (message_id, address, kind, list_id, state, because, author_key)
         SELECT $1, t.*
-        FROM unnest($10::text[], $11::target_kind[], $12::bigint[], $13::target_state[], $14::text[]) t
+        FROM unnest($11::text[], $12::target_kind[], $13::bigint[], $14::target_state[], $15::text[], $16::text[]) t
         ON CONFLICT DO NOTHING
         """,
         message.id,
@@ -118,12 +154,30 @@ async def store(connection: RawConnection, message: NewMessage, *, sweep_after_s
         message.subject,
         message.fingerprint,
         message.peer,
+        message.came_through_a_list,
         sweep_after_seconds,
         [target.address for target in message.targets],
         [target.kind.value for target in message.targets],
         [target.list_id for target in message.targets],
         [target.state.value for target in message.targets],
         [target.because for target in message.targets],
+        [target.author_key for target in message.targets],
+    )
+
+
+async def _hold(connection: RawConnection, message_id: UUID, held: Sequence[NewTarget]) -> None:
+    await connection.execute(
+        """
+        INSERT INTO held_posts (message_id, address, list_id, because, author, is_author_proven)
+        SELECT $1, t.* FROM unnest($2::text[], $3::bigint[], $4::text[], $5::text[], $6::bool[]) t
+        ON CONFLICT DO NOTHING
+        """,
+        message_id,
+        [target.address for target in held],
+        [target.list_id for target in held],
+        [target.because for target in held],
+        [target.author for target in held],
+        [target.is_author_proven for target in held],
     )
 
 
@@ -150,21 +204,28 @@ class Waiting:
     #: The client's address.
     peer: str
     targets: tuple[NewTarget, ...]
+    message_id: str
+    came_through_a_list: bool
 
 
 async def take(connection: RawConnection, message_id: UUID) -> Waiting | None:
     """The message, locked until the transaction ends; `None` when it is handled or unknown."""
     row = await connection.fetchrow(
         """
-        SELECT id, envelope_sender, subject, fingerprint, peer FROM messages
+        SELECT id, envelope_sender, subject, fingerprint, peer, message_id, came_through_a_list FROM messages
         WHERE id = $1 AND publish_due_at IS NOT NULL FOR UPDATE
         """,
         message_id,
     )
     if row is None:
         return None
+    # In one order for all messages: two copies of a post to the same lists must not wait for each other.
     targets = await connection.fetch(
-        "SELECT address, kind, list_id FROM message_targets WHERE message_id = $1 AND state = 'received'", message_id
+        """
+        SELECT address, kind, list_id FROM message_targets WHERE message_id = $1 AND state = 'received'
+        ORDER BY address
+        """,
+        message_id,
     )
     return Waiting(
         id=row["id"],
@@ -173,6 +234,8 @@ async def take(connection: RawConnection, message_id: UUID) -> Waiting | None:
         fingerprint=row["fingerprint"],
         peer=row["peer"],
         targets=tuple(NewTarget(t["address"], TargetKind(t["kind"]), t["list_id"]) for t in targets),
+        message_id=row["message_id"],
+        came_through_a_list=row["came_through_a_list"],
     )
 
 

@@ -36,6 +36,7 @@ async def purge_content(
         UPDATE messages m SET content = '', content_purged_at = now()
         WHERE id = ANY($1) AND publish_due_at IS NULL
           AND NOT EXISTS (SELECT FROM mailings WHERE message_id = m.id AND state <> 'finished')
+          AND NOT EXISTS (SELECT FROM held_posts WHERE message_id = m.id AND decided_at IS NULL)
         """,
         [row["id"] for row in rows],
     )

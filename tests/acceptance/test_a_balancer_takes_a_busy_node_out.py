@@ -138,8 +138,9 @@ async def test_a_balancer_takes_a_busy_node_out(story: BalancedStory) -> None:
     assert story.greetings(20) == {"421 4.3.2"}
     story.let_accept(1, True)
     wait_until(lambda: story.greetings() == {"in1.test"}, 15)
-
     assert story.answer_to(news) == 250
+    story.let_accept(2, True)
+    wait_until(lambda: story.greetings() == both, 15)
 
     # Without a database no node is ready, and one that is alive says so.
     story.cluster.database.kill()

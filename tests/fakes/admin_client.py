@@ -34,7 +34,8 @@ async def nothing_checked(_planned: Sequence[PlannedRecord]) -> Sequence[Finding
 
 
 KEY_ROOM = KeyRoom(b"sixteen octets or more", _no_records)
-SUBSCRIPTIONS = Subscriptions(Links(Tokens(b"sixteen octets or more"), "https://lists.example.org"))
+LINKS = Links(Tokens(b"sixteen octets or more"), "https://lists.example.org")
+SUBSCRIPTIONS = Subscriptions(LINKS)
 TOKEN = "a-token-of-the-tests"
 
 _numbers = itertools.count(1)

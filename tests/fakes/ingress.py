@@ -6,11 +6,16 @@ import asyncio
 from collections.abc import Sequence
 
 from services.ingress_smtp.intake import Submission
+from services.ingress_smtp.judgement import KnownAuthor
 from services.ingress_smtp.routing import KnownList
+from services.ingress_smtp.trace import Client
+from shared.core.address import Address
+from shared.core.authorship import Belief
 from shared.core.membership import MemberRole, PostingPolicy
 from shared.core.smtp_reply import Reply
 from shared.store.engine import StoreUnavailable
 from shared.store.messages import NewMessage
+from shared.store.posts import PostsToday
 
 DEV = KnownList(1, "dev", "lists.test", PostingPolicy.MEMBERS)
 NEWS = KnownList(2, "news", "lists.test", PostingPolicy.ANNOUNCEMENT)
@@ -29,6 +34,7 @@ class FakeStore:
             (NEWS.id, "boss@example.org"): MemberRole.OWNER,
         }
         self.messages: list[NewMessage] = []
+        self.posts = PostsToday(0, 0, 0)
         self.is_down = False
 
     async def find_list(self, name: str, domain: str) -> KnownList | None:
@@ -39,9 +45,14 @@ class FakeStore:
         self._check()
         return any(known.domain == domain for known in self.lists.values())
 
-    async def roles(self, list_id: int, email_keys: Sequence[str]) -> Sequence[MemberRole]:
+    async def known_authors(self, list_id: int, email_keys: Sequence[str]) -> Sequence[KnownAuthor]:
         self._check()
-        return [self.members[list_id, key] for key in email_keys if (list_id, key) in self.members]
+        return [KnownAuthor(self.members[list_id, key]) for key in email_keys if (list_id, key) in self.members]
+
+    async def posts_today(self, list_id: int, author_key: str) -> PostsToday:
+        del list_id, author_key
+        self._check()
+        return self.posts
 
     async def store(self, message: NewMessage) -> None:
         self._check()
@@ -78,3 +89,18 @@ class FakeIntake:
         self.submissions.append(submission)
         submission.share.give_back()
         return Reply(250, "2.0.0 Stored as test")
+
+
+class FakeAuthorship:
+    """Knows what is to be believed of every author, and how often it was asked."""
+
+    def __init__(self) -> None:
+        self.answer = Belief.PROVEN
+        self.questions = 0
+
+    async def belief(
+        self, content: bytes, authors: tuple[Address, ...], envelope_sender: str, client: Client
+    ) -> Belief:
+        del content, authors, envelope_sender, client
+        self.questions += 1
+        return self.answer

@@ -43,7 +43,7 @@ async def connected(url: str) -> AsyncIterator[RawConnection]:
 
 #: In an order in which they may be emptied.
 _TABLES = (
-    *("attempts", "batches", "deliveries", "outstanding", "mailings", "message_targets", "messages"),
+    *("attempts", "batches", "deliveries", "outstanding", "mailings", "message_targets", "held_posts", "messages"),
     *("notices", "notice_templates", "subscription_requests", "form_tallies", "post_fingerprints"),
     *("bounce_events", "members", "mailing_lists"),
     *("nodes", "node_settings", "suppressions"),

@@ -23,6 +23,7 @@ from shared.core.links import Links
 from shared.core.mailing import TargetKind
 from shared.core.tokens import Purpose, Tokens
 from shared.dns.dmarc import Records
+from shared.runtime.moderation import Telling
 from shared.runtime.subscriptions import Subscriptions
 from shared.store import messages
 from shared.store.engine import Database, RawConnection
@@ -111,13 +112,15 @@ class House:
 @pytest.fixture
 async def house(connection: RawConnection, database_url: str) -> AsyncIterator[House]:
     database, publisher = Database(database_url, name="test"), KeptPublisher()
-    subscriptions = Subscriptions(Links(TOKENS, "https://lists.example.org/web"))
+    links = Links(TOKENS, "https://lists.example.org/web")
+    subscriptions = Subscriptions(links)
     handle = HandlePost(
         database,
         publisher,
         Authors(database, cast("Records", None)),  # no list asks what domains publish
         ObeyCommands(subscriptions, TOKENS),
         ReadReports(b"sixteen octets or more", TOKENS, subscriptions),
+        Telling(links, None),
         operator_address=None,
         publish_within_seconds=5,
         give_up_after_seconds=1000,

@@ -17,10 +17,11 @@ from shared.contracts.events import MailReceived
 from shared.core.copies import AS_WRITTEN, CopySettings, DmarcMitigation, ReplyToPolicy
 from shared.core.mailing import TargetKind
 from shared.dns.resolver import LookupFailedError, MxRecord, NoSuchDomainError
+from shared.runtime.moderation import Telling
 from shared.store import contents, messages
 from shared.store.engine import Database, RawConnection
 from shared.store.messages import NewTarget
-from tests.fakes.admin_client import AdminClient, admin_client, let_in
+from tests.fakes.admin_client import LINKS, AdminClient, admin_client, let_in
 from tests.integration import stored
 
 SETTINGS = {
@@ -205,6 +206,7 @@ async def test_copies_are_from_the_list_when_it_says_so(
         Authors(database, policies),
         cast("ObeyCommands", None),  # neither commands nor reports come in here
         cast("ReadReports", None),
+        Telling(LINKS, None),
         operator_address=None,
         publish_within_seconds=5,
         give_up_after_seconds=60,

@@ -73,6 +73,7 @@ async def die_with_it(connection: RawConnection, mailing_id: int, times: int) ->
     """So many nodes die with the mailing's recipients in their hands."""
     for _ in range(times):
         lease = await stored.new_lease(connection)
+        await connection.execute("UPDATE outstanding SET due_at = now()")
         for batch_id in await stored.release_all(connection, mailing_id):
             assert await stored.claim(connection, batch_id, lease) is not None
         await stored.lose(connection, lease)
@@ -85,6 +86,23 @@ async def test_after_two_deaths_a_recipient_is_released_alone(connection: RawCon
     await connection.execute("UPDATE batches SET state = 'revoked', open = 0, unstarted = 0, closed_at = now()")
     await connection.execute("UPDATE outstanding SET batch_id = NULL, deaths = 2")
     assert len(await stored.release_all(connection, mailing_id)) == 3
+
+
+async def test_after_two_deaths_recipients_are_due_one_after_the_other(connection: RawConnection) -> None:
+    mailing_id = await stored.new_mailing(connection, 3)
+    await die_with_it(connection, mailing_id, 1)
+    assert await connection.fetchval("SELECT count(*) FROM outstanding WHERE due_at <= now()") == 3
+    await die_with_it(connection, mailing_id, 1)
+    rows = await connection.fetch("SELECT extract(epoch FROM due_at)::float AS due FROM outstanding ORDER BY due_at")
+    first = rows[0]["due"]
+    assert [row["due"] - first for row in rows] == pytest.approx([0, 0.5, 1])
+
+
+async def test_after_two_deaths_many_recipients_are_due_within_half_a_minute(connection: RawConnection) -> None:
+    mailing_id = await stored.new_mailing(connection, 300)
+    await die_with_it(connection, mailing_id, 2)
+    spread = await connection.fetchval("SELECT extract(epoch FROM max(due_at) - min(due_at))::float FROM outstanding")
+    assert 29 < spread < 30
 
 
 async def test_after_five_deaths_a_recipient_is_parked_with_its_history(connection: RawConnection) -> None:
@@ -101,6 +119,7 @@ async def test_after_five_deaths_a_recipient_is_parked_with_its_history(connecti
 async def test_what_was_parked_and_delivered_after_all_is_delivered(connection: RawConnection) -> None:
     mailing_id = await stored.new_mailing(connection, 1)
     await die_with_it(connection, mailing_id, 4)
+    await connection.execute("UPDATE outstanding SET due_at = now()")
     lease = await stored.new_lease(connection)
     (batch_id,) = await stored.release_all(connection, mailing_id)
     last = await stored.claim(connection, batch_id, lease)

@@ -12,6 +12,7 @@ from services.admin_api.paging import WhichPage
 from services.admin_api.problems import Problem
 from services.admin_api.schemas.base import Page
 from services.admin_api.schemas.lists import ListAnswer, ListChange, NewList
+from services.admin_api.schemas.posting_rules import NewPostingRules
 from shared.contracts.events import NodeSettingsChanged
 from shared.core.address import Address, InvalidAddress
 from shared.core.copies import ReplyToPolicy
@@ -75,6 +76,7 @@ async def make_list(database: Store, new: NewList, response: Response) -> ListAn
             max_messages_per_hour=new.max_messages_per_hour,
             retry_schedule_seconds=new.retry_schedule_seconds,
             give_up_after_seconds=new.give_up_after_seconds,
+            posting_rules=new.model_dump(include=set(NewPostingRules.model_fields)),
             dmarc_mitigation=new.dmarc_mitigation,
             copies=CopyColumns(
                 subject_prefix=new.subject_prefix,

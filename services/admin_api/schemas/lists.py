@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from services.admin_api.schemas.base import Answer, Body, EmailAddress, Lines, Moment, OneLine, may_be_absent, refuse
+from services.admin_api.schemas.base import EmailAddress, Lines, Moment, OneLine, may_be_absent, refuse
+from services.admin_api.schemas.posting_rules import NewPostingRules, PostingRulesAnswer, PostingRulesChange
 from shared.contracts.topology import Lane
 from shared.core.address import Address
 from shared.core.bounce_score import DEFAULT_BOUNCE_LIMIT, DEFAULT_QUIET_DAYS
@@ -39,7 +40,7 @@ BounceLimit = Annotated[float, Field(strict=True, gt=0, le=3650)]
 QuietDays = Annotated[int, Field(strict=True, ge=1, le=3650)]
 
 
-class NewList(Body):
+class NewList(NewPostingRules):
     """A list to make."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=64)]
@@ -112,7 +113,7 @@ class NewList(Body):
     """Days without a bounce that counts, after which a member's points are forgotten: 1 to 3,650."""
 
 
-class ListChange(Body):
+class ListChange(PostingRulesChange):
     """What to change of a list; what is absent stays as it is."""
 
     display_name: DisplayName = may_be_absent()
@@ -164,7 +165,7 @@ class ListChange(Body):
     """Days without a bounce that counts, after which a member's points are forgotten: 1 to 3,650."""
 
 
-class ListAnswer(Answer):
+class ListAnswer(PostingRulesAnswer):
     """A mailing list."""
 
     address: str

@@ -22,6 +22,8 @@ class MemberChange(Body):
     """Mail, digest or nomail."""
     role: MemberRole = may_be_absent()
     """Member, moderator or owner."""
+    is_moderated: bool = may_be_absent()
+    """Whether the member's posts are held for the moderators."""
     fields: Fields = may_be_absent()
     """All custom fields from now on; those that are not named are gone."""
 
@@ -39,6 +41,8 @@ class MemberAnswer(Answer):
     """How a subscribed member gets the posts: mail, digest or nomail."""
     role: MemberRole
     """Member, moderator or owner."""
+    is_moderated: bool
+    """Whether the member's posts are held for the moderators."""
     fields: dict[str, Any]
     """Custom fields by name."""
     joined_at: Moment

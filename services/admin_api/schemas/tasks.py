@@ -52,7 +52,8 @@ class NewTask(_Schedule):
     """What people call it: 1 to 200 characters on one line."""
     kind: TaskKind
     """What it does. *purge*: deletes what is old (PurgeParameters). *member_sync*: reads a list's members
-    from a file at an address (MemberSyncParameters)."""
+    from a file at an address (MemberSyncParameters). *held_posts*: reminds moderators of posts that wait for them, and
+    ends those that waited too long (HeldPostsParameters)."""
     parameters: Parameters = Field(default_factory=dict)
     """What the kind takes: the schema named like it."""
     cron: Expression | None = None

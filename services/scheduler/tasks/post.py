@@ -18,8 +18,11 @@ from shared.contracts.events import MailReceived
 from shared.contracts.topology import Lane, TaskQueue
 from shared.core.address import Address
 from shared.core.mailing import MailingKind, TargetKind, TargetState
+from shared.core.posting.duplicate import Earlier, duplicate
+from shared.core.posting.post import Discard
 from shared.runtime.consequences import Consequences, follow
-from shared.store import expansion, lists, mailings, members, messages, release
+from shared.runtime.moderation import Telling
+from shared.store import expansion, held_posts, lists, mailings, members, messages, posts, release
 from shared.store.engine import Database, RawConnection
 from shared.store.messages import NewTarget, Waiting
 
@@ -35,6 +38,7 @@ class HandlePost:
     authors: Authors
     commands: ObeyCommands
     reports: ReadReports
+    telling: Telling
     operator_address: str | None
     publish_within_seconds: float
     give_up_after_seconds: float
@@ -61,6 +65,8 @@ class HandlePost:
                     kept = await self.reports.keep(connection, message, target)
                     consequences += kept.consequences
                     await self._keep(connection, message, target, kept.because)
+            for held in await held_posts.undecided_of(connection, message.id):
+                consequences += await self.telling.tell_of(connection, held)
             await messages.mark_handled(connection, message.id)
         await self._publish(to_expand, express_batches)
         await follow(self.database, self.publisher, consequences)
@@ -72,9 +78,11 @@ class HandlePost:
         if target.list_id is None:
             raise ValueError(f"{target.address} is a list's, but no list is named")
         first = await messages.first_of_its_kind(connection, target.list_id, message)
-        if first != message.id:
+        by_another_way = await posts.same_by_another_way(connection, target.list_id, message)
+        verdict = duplicate(Earlier(first if first != message.id else None, by_another_way))
+        if isinstance(verdict, Discard):
             await messages.decide(
-                connection, message.id, target.address, TargetState.DUPLICATE, because=f"The same as message {first}."
+                connection, message.id, target.address, TargetState.DUPLICATE, because=verdict.because
             )
             return []
         domain = target.address.rpartition("@")[2]

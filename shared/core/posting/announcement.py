@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from shared.core.membership import PostingPolicy
 from shared.core.posting.post import Accept, Post, Refuse, Terms, Verdict
 
 
 def announcement(post: Post, terms: Terms) -> Verdict:
-    """Refuses everybody else where only announcements are made."""
+    """Refuses everybody else."""
     del post
-    if terms.policy is PostingPolicy.ANNOUNCEMENT and not terms.is_from_moderators:
-        return Refuse(f"only moderators may post to {terms.address}")
-    return Accept()
+    if terms.standing.is_moderator:
+        return Accept()
+    return Refuse(f"only moderators may post to {terms.address}")

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -9,10 +11,13 @@ from services.ingress_smtp.intake import Intake, Submission
 from services.ingress_smtp.limits import DataBudget
 from services.ingress_smtp.routing import Route
 from services.ingress_smtp.trace import Client
+from shared.core.authorship import Belief
 from shared.core.mailing import TargetKind, TargetState
+from shared.core.posting.post import ListRules, NonMemberAction
 from shared.core.smtp_reply import Reply
 from shared.store.messages import NewMessage
-from tests.fakes.ingress import DEV, NEWS, OPEN, FakeAnnouncer, FakeStore
+from shared.store.posts import PostsToday
+from tests.fakes.ingress import DEV, NEWS, OPEN, FakeAnnouncer, FakeAuthorship, FakeStore
 
 POST = b"From: Ann <ann@example.org>\r\nMessage-ID: <1@example.org>\r\nSubject: =?utf-8?q?h=0Ai?=\r\n\r\nhello\r\n"
 TO_DEV = Route("dev@lists.test", TargetKind.LIST, DEV)
@@ -28,10 +33,12 @@ class Desk:
     def __init__(self) -> None:
         self.store = FakeStore()
         self.announcer = FakeAnnouncer()
+        self.authorship = FakeAuthorship()
         self.budget = DataBudget(100_000_000)
         self.intake = Intake(
             self.store,
             self.announcer,
+            self.authorship,
             hostname="mx.lists.test",
             max_message_bytes=30_000_000,
             now=lambda: datetime(2026, 11, 23, 12, 0, tzinfo=UTC),
@@ -226,3 +233,81 @@ async def test_a_difficult_message_is_taken_unchanged_and_never_holds_up_the_loo
     watching.cancel()
     assert desk.message.content.endswith(content)
     assert max(pauses) < 1.0
+
+
+async def test_who_cannot_be_shown_to_be_the_member_is_a_stranger() -> None:
+    desk = Desk()
+    desk.authorship.answer = Belief.UNPROVEN
+    assert str(await desk.take(POST)) == "550 5.7.1 Only members may post to dev@lists.test"
+
+
+async def test_while_nobody_knows_whether_it_is_the_member_the_message_is_deferred() -> None:
+    desk = Desk()
+    desk.authorship.answer = Belief.UNKNOWN_NOW
+    assert str(await desk.take(POST)).startswith("451 4.4.3")
+    assert desk.store.messages == []
+
+
+async def test_it_is_asked_who_wrote_a_message_only_where_it_makes_a_difference() -> None:
+    desk = Desk()
+    desk.authorship.answer = Belief.UNKNOWN_NOW
+    assert (await desk.take(POST, TO_OPEN)).code == 250
+    assert (await desk.take(POST.replace(b"ann@", b"eve@"))).code == 550
+    assert (await desk.take(b"X-Loop: dev@lists.test\r\n" + POST)).code == 550
+    assert (await desk.take(POST, TO_POSTMASTER)).code == 250
+    assert desk.authorship.questions == 0
+
+
+def to_dev(**rules: Any) -> Route:
+    known = dataclasses.replace(DEV, rules=ListRules(**rules))
+    return Route("dev@lists.test", TargetKind.LIST, known)
+
+
+@pytest.mark.parametrize("belief", [Belief.PROVEN, Belief.UNPROVEN])
+async def test_a_held_post_is_stored_with_the_reason_and_whether_the_author_is_known(belief: Belief) -> None:
+    desk = Desk()
+    desk.authorship.answer = belief
+    route = to_dev(emergency=True, non_member_action=NonMemberAction.HOLD)
+    assert (await desk.take(POST, route)).code == 250
+    [target] = desk.message.targets
+    assert target.state is TargetState.HELD
+    assert "emergency" in target.because
+    assert (target.author, target.is_author_proven) == ("ann@example.org", belief is Belief.PROVEN)
+    assert desk.announcer.announced == [desk.message]
+
+
+async def test_a_discarded_post_is_answered_with_250_and_kept_with_the_reason() -> None:
+    desk = Desk()
+    route = to_dev(non_member_action=NonMemberAction.DISCARD)
+    assert (await desk.take(POST.replace(b"ann@", b"eve@"), route)).code == 250
+    [target] = desk.message.targets
+    assert (target.state, target.because) == (TargetState.DISCARDED, "the author is not known as a member")
+
+
+async def test_a_claimed_name_does_not_use_up_an_authors_posts() -> None:
+    desk = Desk()
+    desk.store.posts = PostsToday(of_list=9, of_author=0, of_stranger=9)
+    route = Route(
+        "open@lists.test", TargetKind.LIST, dataclasses.replace(OPEN, rules=ListRules(max_posts_a_day_per_author=5))
+    )
+    assert (await desk.take(POST, route)).code == 250
+    assert desk.message.targets[0].author_key == "ann@example.org"
+    desk.authorship.answer = Belief.UNPROVEN
+    assert (await desk.take(POST, route)).code == 550
+
+
+async def test_a_post_that_is_nothing_but_a_command_is_refused() -> None:
+    for content in (
+        b"From: ann@example.org\r\nSubject: unsubscribe\r\n\r\n",
+        b"From: ann@example.org\r\n\r\nleave\r\n",
+    ):
+        assert "dev-request@lists.test" in str(await Desk().take(content))
+    prose = b"From: ann@example.org\r\nSubject: How do I leave?\r\n\r\nPlease help.\r\n"
+    assert (await Desk().take(prose)).code == 250
+
+
+async def test_attachments_are_looked_at_where_a_list_refuses_some() -> None:
+    content = b"From: ann@example.org\r\nContent-Type: application/x-dosexec; name=evil.EXE\r\n\r\nMZ\r\n"
+    assert (await Desk().take(content)).code == 250
+    desk = Desk()
+    assert (await desk.take(content, to_dev(refused_attachments=("*.exe",)))).code == 550

@@ -37,6 +37,15 @@ def test_proxies_are_trusted_by_network(monkeypatch: pytest.MonkeyPatch) -> None
     assert not settings.is_trusted_proxy("")
 
 
+def test_peers_are_trusted_by_network_and_at_first_only_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = loaded(monkeypatch)
+    assert settings.is_trusted_peer("127.0.0.1")
+    assert settings.is_trusted_peer("::ffff:127.0.0.1")
+    assert not settings.is_trusted_peer("10.1.2.3")
+    assert loaded(monkeypatch, LISTFLEET_TRUSTED_NETWORKS="10.0.0.0/8").is_trusted_peer("10.1.2.3")
+    assert not loaded(monkeypatch, LISTFLEET_TRUSTED_NETWORKS="none").is_trusted_peer("127.0.0.1")
+
+
 @pytest.mark.parametrize(
     ("variables", "named"),
     [
@@ -44,6 +53,7 @@ def test_proxies_are_trusted_by_network(monkeypatch: pytest.MonkeyPatch) -> None
         ({"LISTFLEET_SMTP_PORT": "0"}, "LISTFLEET_SMTP_PORT"),
         ({"LISTFLEET_HOSTNAME": "two words"}, "LISTFLEET_HOSTNAME"),
         ({"LISTFLEET_PROXY_PROTOCOL_FROM": "10.0.0.1/8"}, "LISTFLEET_PROXY_PROTOCOL_FROM"),
+        ({"LISTFLEET_TRUSTED_NETWORKS": "everybody"}, "LISTFLEET_TRUSTED_NETWORKS"),
         ({"LISTFLEET_TLS_KEY": "key.pem"}, "LISTFLEET_TLS_CERTIFICATE"),
         ({"LISTFLEET_TLS_KEY": "/none.pem", "LISTFLEET_TLS_CERTIFICATE": "/none.pem"}, "LISTFLEET_TLS_CERTIFICATE"),
         ({"LISTFLEET_TLS_KEY": __file__, "LISTFLEET_TLS_CERTIFICATE": __file__}, "LISTFLEET_TLS_CERTIFICATE"),

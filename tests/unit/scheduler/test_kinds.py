@@ -9,12 +9,21 @@ from services.scheduler.fetching import Fetcher
 from services.scheduler.kinds import doings
 from shared.contracts.task_kinds import PARAMETERS
 from shared.contracts.task_kinds.purge import PurgeParameters
+from shared.core.links import Links
 from shared.core.task import TaskKind
+from shared.core.tokens import Tokens
 from shared.dns.resolver import Resolver
+from shared.runtime.consequences import Consequences
+from shared.runtime.moderation import Telling
 
 
 def test_every_kind_is_done_and_has_parameters() -> None:
-    assert set(doings(Fetcher(Resolver(("127.0.0.1", 1)), ()))) == set(TaskKind)
+    telling = Telling(Links(Tokens(b"a secret of at least sixteen"), None), None)
+
+    async def follow(_what: Consequences) -> None:
+        """Nothing follows here."""
+
+    assert set(doings(Fetcher(Resolver(("127.0.0.1", 1)), ()), telling, follow)) == set(TaskKind)
     assert set(PARAMETERS) == set(TaskKind)
 
 

@@ -1,0 +1,58 @@
+"""What a list has had lately: how many posts, and whether one of them was the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from shared.store.engine import RawConnection, fetch_one
+from shared.store.messages import DUPLICATE_DAYS, Waiting
+
+
+@dataclass(frozen=True, slots=True)
+class PostsToday:
+    """How many posts a list took within 24 hours, those that wait for its moderators included."""
+
+    of_list: int
+    #: Of the author, proven; and of somebody who says so.
+    of_author: int
+    of_stranger: int
+
+
+async def posts_today(connection: RawConnection, list_id: int, author_key: str) -> PostsToday:
+    """The counts of one list and one author."""
+    row = await fetch_one(
+        connection,
+        """
+        SELECT count(*), count(*) FILTER (WHERE author_key = $2), count(*) FILTER (WHERE author_key = '?' || $2)
+        FROM message_targets
+        WHERE list_id = $1 AND received_at > now() - interval '24 hours'
+          AND kind = 'list' AND state IN ('received', 'distributed', 'held')
+        """,
+        list_id,
+        author_key,
+    )
+    return PostsToday(*row)
+
+
+async def same_by_another_way(connection: RawConnection, list_id: int, message: Waiting) -> UUID | None:
+    """A message with this Message-ID that the list had within seven days, if one of the two came through a list.
+
+    Until the transaction ends nobody else asks this of the same two, so that of two at once one is the first.
+    """
+    if not message.message_id:
+        return None
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, $2))", message.message_id, list_id)
+    return await connection.fetchval(  # type: ignore[no-any-return]
+        """
+        SELECT m.id FROM messages m JOIN message_targets t ON t.message_id = m.id
+        WHERE m.message_id = $1 AND m.message_id <> '' AND m.id <> $2 AND t.list_id = $3 AND t.state = 'distributed'
+          AND (m.came_through_a_list OR $4) AND m.received_at > now() - make_interval(days => $5)
+        ORDER BY m.received_at LIMIT 1
+        """,
+        message.message_id,
+        message.id,
+        list_id,
+        message.came_through_a_list,
+        DUPLICATE_DAYS,
+    )

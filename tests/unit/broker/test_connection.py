@@ -1,0 +1,34 @@
+"""What a lost broker looks like to whoever waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from shared.broker.connection import BrokerUnavailable, broker_faults
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError("gone"), TimeoutError(), RuntimeError("closed")])
+async def test_a_fault_of_the_connection_is_said_in_one_way(error: Exception) -> None:
+    with pytest.raises(BrokerUnavailable), broker_faults():
+        raise error
+
+
+async def test_a_cancellation_of_the_librarys_own_ends_nobody_else() -> None:
+    librarys_own = asyncio.create_task(asyncio.sleep(60))
+    librarys_own.cancel()
+    with pytest.raises(BrokerUnavailable), broker_faults():
+        await librarys_own
+
+
+async def test_whoever_is_cancelled_while_it_waits_is_cancelled() -> None:
+    async def wait() -> None:
+        with broker_faults():
+            await asyncio.sleep(60)
+
+    waiting = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
