@@ -352,7 +352,7 @@ EVERYTHING = CopySettings(
 def test_a_changed_copy_is_signed_as_it_is_sent(name: str, copies: CopySettings, *, seven_bit: bool) -> None:
     key = make_key("lists.example.org", "one", DkimAlgorithm.ED25519_SHA256)
     changed = replace(mailing((READABLE | SEALED)[name]), copies=copies)
-    content = compile_mailing(changed, seven_bit=seven_bit).signed((key,), datetime(2026, 1, 1, tzinfo=UTC))
+    content = compile_mailing(changed, seven_bit=seven_bit).signed((key,))
     assert isinstance(content, WireContent)
     message = b"".join(content.segments)
     assert not content.has_utf8_header
@@ -363,7 +363,7 @@ def test_a_changed_copy_is_signed_as_it_is_sent(name: str, copies: CopySettings,
 def test_merge_fields_count_in_the_texts_of_a_personal_list() -> None:
     key = make_key("lists.example.org", "one", DkimAlgorithm.ED25519_SHA256)
     changed = replace(mailing(SEALED["S/MIME"]), copies=EVERYTHING, personal=True)
-    personal = compile_mailing(changed).signed((key,), datetime(2026, 1, 1, tzinfo=UTC))
+    personal = compile_mailing(changed).signed((key,))
     assert isinstance(personal, PersonalContent)
     message = b"".join(personal.copy(Recipient(1, 1, 1, "bob@example.com")).segments)
     assert b"bob@example.com" in message
