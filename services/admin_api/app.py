@@ -9,6 +9,7 @@ from fastapi.routing import APIRoute
 from starlette.responses import HTMLResponse, RedirectResponse
 
 from services.admin_api import docs_page, openapi, problems
+from services.admin_api.announcing import Announce
 from services.admin_api.routes import (
     deliveries,
     dkim_keys,
@@ -33,7 +34,6 @@ from services.admin_api.routes import (
 )
 from services.admin_api.routes.dkim_keys import KeyRoom
 from services.admin_api.routes.dns import CheckDns
-from services.admin_api.routes.nodes import Announce
 from services.admin_api.routes.parked import Publish
 from services.admin_api.routes.subscription_requests import Follow
 from shared.runtime.subscriptions import Subscriptions

@@ -149,13 +149,20 @@ class Backlog:
             while self._wake_one(waiting):
                 pass
 
-    async def next(self, near: str | None, hosts: AbstractSet[str] = NO_HOSTS, *, only_express: bool = False) -> Job:
+    async def next(
+        self,
+        near: str | None,
+        hosts: AbstractSet[str] = NO_HOSTS,
+        *,
+        only_express: bool = False,
+        only_unlimited: bool = False,
+    ) -> Job:
         """The next job, one for the destination `near` where the mailing whose turn it is has one.
 
         `hosts` are those that the slot has its connection to: it may take what waits for one of them.
         """
         waiting = self._waiting_for_express if only_express else self._waiting
-        while (found := self._find(near, hosts, only_express=only_express)) is None:
+        while (found := self._find(near, hosts, only_express=only_express, only_unlimited=only_unlimited)) is None:
             waiter = _Waiter(asyncio.get_running_loop().create_future(), near, hosts)
             waiting.append(waiter)
             try:
@@ -174,13 +181,19 @@ class Backlog:
         """Whether `next` would return at once."""
         return self._find(near, hosts, only_express=only_express) is not None
 
-    def _find(self, near: str | None, hosts: AbstractSet[str], *, only_express: bool) -> Place | int | None:
+    def has_unlimited(self) -> bool:
+        """Whether anything under no limit may start on a new connection."""
+        return self._find(None, NO_HOSTS, only_express=False, only_unlimited=True) is not None
+
+    def _find(
+        self, near: str | None, hosts: AbstractSet[str], *, only_express: bool, only_unlimited: bool = False
+    ) -> Place | int | None:
         """Where the slot's next job is, or of which limited batch it is the first."""
         if not self._size:
             return None
         slot = Slot(near, self._full_hosts.get(near) if near is not None else None, hosts)
         place = self._order.next_place(slot, only_express=only_express)
-        if only_express or (place is not None and place.lane is Lane.EXPRESS):
+        if only_express or only_unlimited or (place is not None and place.lane is Lane.EXPRESS):
             return place
         # The moments of a limited batch pass; and the node holds only as many as it has connections to spare.
         for batch_id, jobs in self._limited.items():

@@ -49,6 +49,11 @@ class Moments:
             await asyncio.sleep(min(wait_seconds, LOOK_SECONDS))
         return may_start()
 
+    @property
+    def wait_seconds(self) -> float:
+        """How long it is until the next moment; without a rate, not at all."""
+        return max(0.0, self._opens_at_seconds - self._clock()) if self._is_paced and self._left else 0.0
+
     def take(self) -> bool:
         """Use up the moment that `next` waited for; False when it is over by now."""
         if not self._is_paced:

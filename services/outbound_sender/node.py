@@ -68,6 +68,8 @@ class OutboundNode:
         self._told_capacity = 0.0
         #: The limits of recipient domains that are in force.
         self.domain_limits = DomainLimits()
+        #: Mailings whose list has a rate.
+        self.paced_mailings: frozenset[int] = frozenset()
 
     def lease(self) -> Lease | None:
         """The lease that is held."""
@@ -138,9 +140,9 @@ class OutboundNode:
         self._tls_policies = configuration.tls_policies
         limits = limits_from(json.loads(configuration.defaults_json), json.loads(configuration.own_json))
         is_first, self._is_configured = not self._is_configured, True
-        domain_limits = DomainLimits(configuration.domain_limits)
-        if domain_limits != self.domain_limits:
-            self.domain_limits = domain_limits
+        domain_limits, paced_mailings = DomainLimits(configuration.domain_limits), configuration.paced_mailings
+        if (domain_limits, paced_mailings) != (self.domain_limits, self.paced_mailings):
+            self.domain_limits, self.paced_mailings = domain_limits, paced_mailings
             self.taker.hand_back_misfits()
         if is_first or limits != self._limiter.limits or configuration.is_draining != self._is_draining:
             _log.info("settings in force", limits=repr(limits), draining=configuration.is_draining)

@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from itertools import count
 from random import random
 
 from prometheus_client import Histogram
@@ -17,6 +18,7 @@ from services.outbound_sender.held_batch import Job
 from services.outbound_sender.host_places import HostFull
 from services.outbound_sender.kept_connection import Connection, Kept, LimitedHost, NextHop
 from services.outbound_sender.limits import Limiter
+from services.outbound_sender.only_connection import serve_others
 from services.outbound_sender.taking import Taker
 from shared.core.address import Address
 from shared.core.delivery import Outcome, OutcomeKind
@@ -105,10 +107,34 @@ class Pipeline:
         was kept is another destination's."""
         await self.close(kept)
         job: Job | None = first
+        numbers = count()
         while job is not None:
+            if self._limiter.connections == 1:
+                await self._serve_others(job, next(numbers), kept)
             await self._serve(job, kept)
             job = self._backlog.next_of(job)
         await self.close(kept)
+
+    async def _serve_others(self, job: Job, number: int, kept: Kept) -> None:
+        """Until it is the limited job's turn; its connection is nobody else's."""
+        between = Kept()
+
+        async def serve(other: Job) -> None:
+            await self.close(kept)
+            await self._serve(other, between)
+
+        try:
+            await serve_others(
+                self._backlog,
+                job,
+                number,
+                between,
+                serve,
+                may_start=partial(self._may_start, job),
+                transaction_seconds=lambda: self.mean_transaction_seconds,
+            )
+        finally:
+            await self.close(between)
 
     async def _serve(self, job: Job, kept: Kept) -> None:
         may_start = partial(self._may_start, job)

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 import structlog
 
@@ -47,6 +47,8 @@ class CompiledMailing:
     return_domain: str
     has_8bit: bool
     has_utf8_header: bool
+    #: The `t=` of its signatures: by the database's clock, since a verifier may refuse one from its future.
+    loaded_at: datetime
     #: `None`: each delivery has one of its own.
     shared_return_path: str | None
     #: Makes the members' tokens, where copies have them.
@@ -54,9 +56,9 @@ class CompiledMailing:
     #: How copies tell that they are read, where they do.
     tracking: Tracking | None = None
 
-    def signed(self, keys: Sequence[SigningKey], signed_at: datetime) -> WireContent | PersonalContent:
+    def signed(self, keys: Sequence[SigningKey]) -> WireContent | PersonalContent:
         """What all recipients get, or what makes each one's copy, with signatures by these keys."""
-        signers = tuple(Signer(key, self.canonical, signed_at) for key in keys)
+        signers = tuple(Signer(key, self.canonical, self.loaded_at) for key in keys)
         if self.wire.has_slots:
             return PersonalContent(
                 self.wire,
@@ -150,7 +152,7 @@ class Renderer:
         if kept.signed is None or kept.keys != keys:
             loop = asyncio.get_running_loop()
             kept.keys = keys
-            kept.signed = loop.run_in_executor(self._pool, compiled.signed, keys, datetime.now(UTC))
+            kept.signed = loop.run_in_executor(self._pool, compiled.signed, keys)
         try:
             return await asyncio.shield(kept.signed)
         except Exception as error:  # noqa: BLE001
@@ -245,6 +247,7 @@ def compile_mailing(
         mailing.return_domain,
         has_8bit=wire.has_8bit and not seven_bit,
         has_utf8_header=has_utf8_header(b"".join(field for field in message.fields if isinstance(field, bytes))),
+        loaded_at=mailing.loaded_at,
         shared_return_path=None if return_path_local is None else f"{return_path_local}@{mailing.return_domain}",
         leave_token=leave_token,
         tracking=tracking,

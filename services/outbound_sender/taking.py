@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import structlog
@@ -68,13 +69,14 @@ class Taker:
         capacity_per_second: Callable[[], float],
         limited_connections: Callable[[], int],
         domain_limits: Callable[[], DomainLimits],
+        paced_mailings: Callable[[], AbstractSet[int]],
         serves: Callable[[Lane], bool],
         on_room: Callable[[Collection[str]], None],
     ) -> None:
         """`lease` is the one that is held, whether or not anything may be sent now: the capacity is 0 when not.
         `limited_connections` is how many connections limited batches may have, each of which takes one;
-        `domain_limits` are those in force; `serves` says of which lanes recipients are taken; `on_room` is told the
-        queues that the node wants more work of."""
+        `domain_limits` are those in force, `paced_mailings` those whose list has a rate; `serves` says of which lanes
+        recipients are taken; `on_room` is told the queues that the node wants more work of."""
         self._database = database
         self._publisher = publisher
         self._renderer = renderer
@@ -84,6 +86,7 @@ class Taker:
         self._capacity_per_second = capacity_per_second
         self._limited_connections = limited_connections
         self._domain_limits = domain_limits
+        self._paced_mailings = paced_mailings
         self._serves = serves
         self._on_room = on_room
         self._held: dict[int, HeldBatch] = {}
@@ -199,14 +202,13 @@ class Taker:
         self._backlog.add(self._without_misfits(jobs))
 
     def _without_misfits(self, jobs: Sequence[Job]) -> Sequence[Job]:
-        """Those under the limit that they were taken for; the others go back with the right one."""
-        limits = self._domain_limits()
-        carried = jobs[0].held.batch.domain_limit
-        if not limits and not carried:
+        """Those under the limits that they were taken for; the others go back."""
+        batch = jobs[0].held.batch
+        if not self._domain_limits() and not batch.domain_limit and batch.mailing_id not in self._paced_mailings():
             return jobs
         fitting = []
         for job in jobs:
-            right = limits.correction(job.address.ascii_domain, carried)
+            right = self._right_limit(job)
             if right is None:
                 fitting.append(job)
             else:
@@ -214,14 +216,18 @@ class Taker:
         return fitting
 
     def hand_back_misfits(self) -> None:
-        """Other limits are in force: what waits here and was taken for another one goes back under the right one."""
-        limits = self._domain_limits()
+        """Other limits are in force: what waits here and was taken for others goes back."""
+        for job in self._backlog.remove(lambda job: self._right_limit(job) is not None):
+            self.hand_back([job], domain_limit=self._right_limit(job))
 
-        def right(job: Job) -> str | None:
-            return limits.correction(job.address.ascii_domain, job.held.batch.domain_limit)
-
-        for job in self._backlog.remove(lambda job: right(job) is not None):
-            self.hand_back([job], domain_limit=right(job))
+    def _right_limit(self, job: Job) -> str | None:
+        """The domain's limit under which the job is to go back, since its domain's or its list's is not the one that it
+        was taken for; `None` when it may stay."""
+        batch = job.held.batch
+        right = self._domain_limits().correction(job.address.ascii_domain, batch.domain_limit)
+        if right is None and batch.mailing_id in self._paced_mailings() and not batch.is_paced:
+            return batch.domain_limit
+        return right
 
     async def _pass_on(self, received: Received[SendBatch], queue: str) -> None:
         """A fresh copy for somebody with room, then this one is done: never a nack, which RabbitMQ would count."""

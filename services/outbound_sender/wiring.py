@@ -103,6 +103,7 @@ def build(settings: OutboundSettings) -> Process:
         capacity_per_second=node.capacity_per_second,
         limited_connections=lambda: limiter.limited_connections,
         domain_limits=lambda: node.domain_limits,
+        paced_mailings=lambda: node.paced_mailings,
         serves=node.serves,
         on_room=node.on_room,
     )

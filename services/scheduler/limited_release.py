@@ -98,10 +98,10 @@ class LimitedReleaser:
         return bool(demands)
 
     async def _release(self, connection: RawConnection, demands: Sequence[LimitedDemand]) -> list[tuple[Lane, int]]:
-        now = await limited_release.clock(connection)
         domains = await limited_release.of_domains(connection, sorted({demand.domain_limit for demand in demands}))
         list_ids = {demand.limited_list_id for demand in demands if demand.limited_list_id is not None}
         lists = dict(await limited_release.of_lists(connection, sorted(list_ids)))
+        now = await limited_release.clock(connection)
         released: list[tuple[Lane, int]] = []
         by_limit = {limit: list(group) for limit, group in groupby(demands, key=lambda demand: demand.domain_limit)}
         # A step is not long enough for all: who has least goes first.

@@ -35,8 +35,8 @@ class Slowing:
             if not await slowdowns.try_lock(connection):
                 return
             told = await slowdowns.add_up(connection)
-            known = await slowdowns.standings(connection, sorted(told))
             to_lift = list(await slowdowns.stale(connection))
+            known = await slowdowns.standings(connection, sorted({*told, *to_lift}))
             for destination, (tally, because) in sorted(told.items()):
                 standing = known.get(destination, Standing(None, None))
                 after = adjusted(standing.slowdown, tally, limit_per_minute=standing.limit_per_minute)

@@ -62,6 +62,11 @@ class ClaimedBatch:
     def domain_limit(self) -> str:
         return self.limit.domain_limit if self.limit else ""
 
+    @property
+    def is_paced(self) -> bool:
+        """Whether its recipients have moments at which they start."""
+        return self.limit is not None and self.limit.starts_in_seconds is not None
+
 
 async def claim(
     connection: RawConnection, batch_id: int, *, lease: UUID, node_name: str, token: UUID, at_most: int

@@ -32,6 +32,8 @@ class MailingContent:
     list_display_name: str
     posting_policy: PostingPolicy | None
     message_uuid: UUID
+    #: When this was read, by the database's clock: a node's own may be ahead.
+    loaded_at: datetime
     received_at: datetime
     #: Each copy has a link of its own that ends the membership.
     one_click: bool = False
@@ -45,6 +47,7 @@ async def load(connection: RawConnection, mailing_id: int) -> MailingContent | N
     row = await connection.fetchrow(
         f"""
         SELECT messages.content, messages.id AS message_uuid, messages.received_at, mailings.kind,
+               clock_timestamp() AS loaded_at,
                mailings.return_domain, mailings.personal, mailings.verp_enabled,
                mailings.one_click, mailings.is_from_list, mailings.tracking, mailings.tracks_plain_text,
                {", ".join(f"mailings.{name}" for name in COPY_COLUMNS)},
@@ -69,6 +72,7 @@ async def load(connection: RawConnection, mailing_id: int) -> MailingContent | N
         list_display_name=row["display_name"] or "",
         posting_policy=PostingPolicy(row["posting_policy"]) if row["posting_policy"] else None,
         message_uuid=row["message_uuid"],
+        loaded_at=row["loaded_at"],
         received_at=row["received_at"],
         one_click=row["one_click"],
         tracking=TrackingPolicy(row["tracking"]),

@@ -125,7 +125,10 @@ async def clock(connection: RawConnection) -> datetime:
 
 
 async def of_domains(connection: RawConnection, patterns: Sequence[str]) -> Mapping[str, Allowance]:
-    """What these domain limits allow now; a pattern whose limit was lifted is missing."""
+    """What these domain limits allow now; a pattern whose limit was lifted is missing.
+
+    Until the transaction ends nobody changes them: a new rate's first moment is not overwritten by the one before's.
+    """
     rows = await connection.fetch(
         """
         SELECT pattern, connections, least(messages_per_minute, slowed_to_per_minute) AS messages_per_minute,
@@ -134,7 +137,7 @@ async def of_domains(connection: RawConnection, patterns: Sequence[str]) -> Mapp
             SELECT count(*) AS in_use, count(*) FILTER (WHERE b.state = 'released') AS unclaimed FROM batches b
             WHERE b.domain_limit = l.pattern AND b.domain_limit <> '' AND b.state IN ('released', 'claimed')
         ) out
-        WHERE pattern = ANY($1)
+        WHERE pattern = ANY($1) ORDER BY pattern FOR NO KEY UPDATE OF l
         """,
         patterns,
     )
@@ -154,11 +157,11 @@ async def of_domains(connection: RawConnection, patterns: Sequence[str]) -> Mapp
 
 
 async def of_lists(connection: RawConnection, list_ids: Sequence[int]) -> Mapping[int, Allowance]:
-    """What these lists' limits allow now."""
+    """What these lists' limits allow now, and until the transaction ends."""
     rows = await connection.fetch(
         """
         SELECT id, max_messages_per_hour, next_start_at FROM mailing_lists
-        WHERE id = ANY($1) AND max_messages_per_hour IS NOT NULL
+        WHERE id = ANY($1) AND max_messages_per_hour IS NOT NULL ORDER BY id FOR NO KEY UPDATE
         """,
         list_ids,
     )

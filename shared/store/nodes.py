@@ -89,7 +89,9 @@ _CONFIGURATION = """
     coalesce((SELECT is_draining FROM node_settings s WHERE s.node_name = nodes.name AND s.kind = nodes.kind), false)
         AS draining,
     (SELECT jsonb_object_agg(domain, policy)::text FROM tls_policies) AS tls_policies,
-    (SELECT coalesce(array_agg(pattern), '{}') FROM domain_limits) AS domain_limits
+    (SELECT coalesce(array_agg(pattern), '{}') FROM domain_limits) AS domain_limits,
+    (SELECT coalesce(array_agg(m.id), '{}') FROM mailings m JOIN mailing_lists l ON l.id = m.list_id
+     WHERE m.state <> 'finished' AND l.max_messages_per_hour IS NOT NULL) AS paced_mailings
 """
 
 
@@ -105,6 +107,8 @@ class Configuration:
     stops: Stops
     #: The patterns of all domain limits.
     domain_limits: Sequence[str] = ()
+    #: Mailings whose list has messages an hour.
+    paced_mailings: frozenset[int] = frozenset()
 
 
 async def register(connection: RawConnection, kind: NodeKind, name: str | None) -> Lease | None:
@@ -177,7 +181,13 @@ async def _configuration(connection: RawConnection, row: Any) -> Configuration:
     policies = {domain: TlsPolicy(policy) for domain, policy in json.loads(row["tls_policies"] or "{}").items()}
     stopped = await stops.read(connection)
     return Configuration(
-        row["defaults"] or "{}", row["own"] or "{}", row["draining"], policies, stopped, row["domain_limits"]
+        row["defaults"] or "{}",
+        row["own"] or "{}",
+        row["draining"],
+        policies,
+        stopped,
+        row["domain_limits"],
+        frozenset(row["paced_mailings"]),
     )
 
 

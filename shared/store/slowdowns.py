@@ -89,12 +89,12 @@ async def add_up(connection: RawConnection) -> Mapping[str, tuple[Tally, str]]:
 
 
 async def standings(connection: RawConnection, destinations: Sequence[str]) -> Mapping[str, Standing]:
-    """Those of the destinations that have a limit."""
+    """Those of the destinations that have a limit, which nobody changes until the transaction ends."""
     rows = await connection.fetch(
         """
         SELECT pattern, messages_per_minute, slowed_to_per_minute, slowed_from_per_minute,
                coalesce(lowered_at > now() - make_interval(secs => $2), false) AS is_fresh
-        FROM domain_limits WHERE pattern = ANY($1)
+        FROM domain_limits WHERE pattern = ANY($1) ORDER BY pattern FOR NO KEY UPDATE
         """,
         destinations,
         HOLD_SECONDS,

@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deploy.local.cluster import PROJECT
 from deploy.local.live_cluster import LiveCluster, wait_until
+from deploy.local.wall_clock import WallClock
+from tests.acceptance.debian_part import need
 
 TASKS = 20
-#: Of each scheduler's clock: how much it is fast, and by how much it is set after some seconds.
-CLOCKS = (("600", "0"), ("-600", "0"), ("0", "-3600"), ("0", "3600"))
+#: Of each scheduler's clock: how many seconds it is ahead, and how many after it was set while the tasks run.
+CLOCKS = ((600, 600), (-600, -600), (0, -3600), (0, 3600))
 
 
 @pytest.fixture
-def wrong_clock(tmp_path: Path) -> Path:
-    """The library that makes a process's clock wrong."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("there is no C compiler here")
-    library = tmp_path / "wrong_clock.so"
-    source = PROJECT / "tests" / "fakes" / "wrong_clock.c"
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"], check=True)
-    return library
-
-
-def start_scheduler(cluster: LiveCluster, library: Path, fast: str, step: str) -> None:
-    clock = {"LD_PRELOAD": str(library), "WRONG_CLOCK_SECONDS": fast, "WRONG_CLOCK_STEP_SECONDS": step}
-    cluster.processes.start_process("scheduler", None, clock)
+def clocks(tmp_path: Path) -> list[WallClock]:
+    """Of each scheduler, as they are at first."""
+    need("faketime", "faketime")
+    return [WallClock(tmp_path / f"{number}", ahead_seconds=first) for number, (first, _) in enumerate(CLOCKS)]
 
 
 def moment(text: str) -> datetime:
@@ -46,10 +35,10 @@ def make_task(cluster: LiveCluster, **schedule: str) -> int:
     return int(answer.json()["id"])
 
 
-def test_a_wrong_clock_runs_nothing_early_late_or_twice(cluster: LiveCluster, wrong_clock: Path) -> None:
+def test_a_wrong_clock_runs_nothing_early_late_or_twice(cluster: LiveCluster, clocks: list[WallClock]) -> None:
     cluster.start_admin()
-    for fast, step in CLOCKS:
-        start_scheduler(cluster, wrong_clock, fast, step)
+    for clock in clocks:
+        cluster.processes.start_process("scheduler", None, clock.environment)
     cluster.processes.wait_until_ready()
     logs = [service.log.read_text() for service in cluster.processes.of_kind("scheduler")]
     assert len({log.split('"timestamp"')[1][:20] for log in logs}) > 1, "the clocks are wrong"
@@ -57,6 +46,8 @@ def test_a_wrong_clock_runs_nothing_early_late_or_twice(cluster: LiveCluster, wr
     later, soon = (datetime.now(UTC) + timedelta(seconds=seconds) for seconds in (400, 8))
     not_yet = make_task(cluster, at=later.isoformat())
     due = [make_task(cluster, at=soon.isoformat()) for _ in range(TASKS)]
+    for clock, (_, after) in zip(clocks, CLOCKS, strict=True):
+        clock.set_ahead(after)
 
     def done() -> list[Any] | None:
         tasks = [cluster.api.get(f"/tasks/{task_id}") for task_id in due]

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from shared.contracts.events import NodeSettingsChanged
 from shared.core.node import NodeKind
 from shared.store import nodes
 from shared.store.nodes import Vitals
@@ -122,5 +123,6 @@ async def test_a_list_has_a_lane_and_a_limit(api: AdminClient) -> None:
     change = {"lane": "posts", "max_messages_per_hour": None}
     changed = (await api.patch("/lists/newsletter@example.org", json=change)).json()
     assert (changed["lane"], changed["max_messages_per_hour"]) == ("posts", None)
+    assert api.announced == [NodeSettingsChanged()], "the nodes look at once, also at what they hold"
     for wrong in ({"lane": "express"}, {"lane": None}, {"max_messages_per_hour": 0}, {"max_messages_per_hour": True}):
         assert (await api.patch("/lists/newsletter@example.org", json=wrong)).status_code == 422

@@ -192,6 +192,7 @@ async def test_a_suppression_that_ends_in_the_past_is_refused(api: AdminClient) 
     assert answer.json()["errors"][0]["pointer"] == "#/ends_at"
     without_zone = await api.post("/suppressions", json={"email": "a@example.com", "ends_at": "2101-01-01T00:00:00"})
     assert without_zone.status_code == 422
+    assert (await api.get("/suppressions")).json()["items"] == []
 
 
 async def test_what_is_not_there_is_404(api: AdminClient) -> None:

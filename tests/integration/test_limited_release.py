@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 from itertools import pairwise
 
 import pytest
 
-from services.scheduler.limited_release import BATCHES_A_STEP, MAX_UNCLAIMED, LimitedReleaser
+from services.scheduler.limited_release import BATCHES_A_STEP, MAX_UNCLAIMED, LimitedReleaser, Share
 from services.scheduler.release import Releaser
 from shared.contracts.commands import SendBatch
 from shared.contracts.topology import Lane
 from shared.core.pacing import interval_seconds
-from shared.store import batches, mailings
+from shared.store import batches, domain_limits, lists, mailings
 from shared.store.engine import Database, RawConnection
+from shared.store.limited_release import LimitedDemand
+from tests.fakes.waiting import until
 from tests.integration import stored
 from tests.integration.test_release import FakePublisher, node_that_starts, step_until_full
 
@@ -155,6 +158,57 @@ async def test_moments_are_given_out_once_and_an_interval_apart_by_schedulers_th
     interval = interval_seconds(120, 60)
     assert len(given) >= 3 * 10
     assert all(later - earlier > interval - 1e-4 for earlier, later in pairwise(given))
+
+
+@pytest.mark.parametrize("of", ["domain", "list"])
+async def test_a_rate_that_is_set_during_a_release_step_is_not_overwritten(
+    connection: RawConnection, database: Database, releaser: LimitedReleaser, database_url: str, of: str
+) -> None:
+    await stored.new_mailing(connection, 50)
+    if of == "domain":
+        await limit(connection, messages_per_minute=1)
+        await connection.execute("UPDATE outstanding SET domain_limit = $1", PATTERN)
+    else:
+        await connection.execute("UPDATE mailing_lists SET max_messages_per_hour = 1")
+    put: asyncio.Task[None] | None = None
+
+    class SlowReleaser(LimitedReleaser):
+        async def _make_batches(self, connection: RawConnection, demand: LimitedDemand, share: Share) -> list[int]:
+            nonlocal put
+            put = asyncio.create_task(set_rate(database, of))
+            await until(partial(has_ended_or_waits, watching, put))
+            return await super()._make_batches(connection, demand, share)
+
+    async with stored.connected(database_url) as watching:
+        slow = SlowReleaser(database, releaser._releaser, publish_within_seconds=5)
+        assert await slow.step()
+    assert put is not None
+    await put
+    table = "domain_limits" if of == "domain" else "mailing_lists"
+    waits_seconds = await connection.fetchval(
+        f"SELECT extract(epoch FROM max(next_start_at) - clock_timestamp())::float FROM {table}"
+    )
+    assert waits_seconds < 11, "the rate before had its next moment in a minute, or an hour"
+
+
+async def set_rate(database: Database, of: str) -> None:
+    """As the API does."""
+    async with database.transaction() as session:
+        if of == "domain":
+            await domain_limits.put(
+                session, PATTERN, connections=None, messages_per_minute=60, messages_per_connection=None
+            )
+            return
+        for found in await lists.page(session):
+            found.max_messages_per_hour = 3600
+            await lists.pace_anew(session, found)
+
+
+async def has_ended_or_waits(watching: RawConnection, task: asyncio.Task[None]) -> bool:
+    waits = (
+        "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')"
+    )
+    return task.done() or bool(await watching.fetchval(waits))
 
 
 async def test_a_claim_says_how_long_it_is_until_the_first_moment(

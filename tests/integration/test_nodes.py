@@ -74,6 +74,20 @@ async def test_a_node_nobody_configured_gets_empty_settings(connection: RawConne
     assert (configuration.defaults_json, configuration.own_json, configuration.is_draining) == ("{}", "{}", False)
 
 
+async def test_a_node_learns_which_mailings_are_of_lists_with_a_rate(connection: RawConnection) -> None:
+    lease = await stored.new_lease(connection)
+    paced, _, finished = [await stored.new_mailing(connection, 1) for _ in range(3)]
+    await connection.execute(
+        "UPDATE mailing_lists SET max_messages_per_hour = 60"
+        " WHERE id IN (SELECT list_id FROM mailings WHERE id = ANY($1))",
+        [paced, finished],
+    )
+    await connection.execute("UPDATE mailings SET state = 'finished' WHERE id = $1", finished)
+    configuration = await nodes.renew(connection, lease, Vitals())
+    assert configuration is not None
+    assert configuration.paced_mailings == {paced}
+
+
 async def test_a_lease_ends_once_and_only_when_no_sign_of_life_came_since(connection: RawConnection) -> None:
     lease = await stored.new_lease(connection)
     await nodes.renew(connection, lease, Vitals(capacity_per_second=10))

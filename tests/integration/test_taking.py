@@ -61,6 +61,7 @@ class Node:
         self.capacity = 1000.0
         self.wants_work = False
         self.domain_limits: list[str] = []
+        self.paced_mailings: set[int] = set()
         self.may_load = asyncio.Event()
         self.may_load.set()
         self.backlog = Backlog(lambda _address: "relay")
@@ -78,6 +79,7 @@ class Node:
             capacity_per_second=lambda: self.capacity,
             limited_connections=lambda: 2,
             domain_limits=lambda: DomainLimits(self.domain_limits),
+            paced_mailings=lambda: self.paced_mailings,
             serves=lambda lane: lane in self.lanes,
             on_room=self._on_room,
         )
@@ -391,3 +393,43 @@ async def test_recipients_whose_limit_was_lifted_go_back_without_it(connection: 
     await node.taker.settle()
     rows = await connection.fetch("SELECT domain_limit, batch_id FROM outstanding")
     assert [tuple(row) for row in rows] == [("", None)] * 2
+
+
+@pytest.mark.parametrize("when", ["before it is claimed", "while it is held"])
+@pytest.mark.parametrize("domain_limit", ["", "example.com"])
+async def test_what_was_released_before_its_list_had_a_rate_goes_back(
+    connection: RawConnection, node: Node, when: str, domain_limit: str
+) -> None:
+    taken = await (limited(connection, 3, domain_limit) if domain_limit else released(connection, 3))
+    other = await released(connection, 2)
+    mailing_id = await connection.fetchval("SELECT mailing_id FROM batches WHERE id = $1", taken)
+    await connection.execute("UPDATE outstanding SET domain_limit = $1 WHERE mailing_id = $2", domain_limit, mailing_id)
+
+    async def take() -> None:
+        await (take_limited(node, taken) if domain_limit else node.take(taken))
+
+    node.domain_limits = [domain_limit] if domain_limit else []
+    if when == "while it is held":
+        await take()
+        assert node.taker.open == 3
+        node.paced_mailings = {mailing_id}
+        node.taker.hand_back_misfits()
+    else:
+        node.paced_mailings = {mailing_id}
+        await take()
+    await node.taker.settle()
+    rows = await connection.fetch("SELECT domain_limit, batch_id FROM outstanding WHERE mailing_id = $1", mailing_id)
+    assert [tuple(row) for row in rows] == [(domain_limit, None)] * 3
+    node.domain_limits = []
+    await node.take(other)
+    assert node.taker.open == 2, "others' mail stays"
+
+
+async def test_what_has_moments_stays_when_its_list_has_a_rate(connection: RawConnection, node: Node) -> None:
+    batch_id = await limited(connection, 3, "")
+    await connection.execute("UPDATE batches SET starts_at = now(), start_interval_seconds = 1 WHERE id = $1", batch_id)
+    node.paced_mailings = {await connection.fetchval("SELECT mailing_id FROM batches WHERE id = $1", batch_id)}
+    await take_limited(node, batch_id)
+    node.taker.hand_back_misfits()
+    await node.taker.settle()
+    assert node.taker.open == 3

@@ -6,10 +6,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, BackgroundTasks, Path
 
+from services.admin_api.announcing import Announcing
 from services.admin_api.checked_route import CheckedRoute
 from services.admin_api.problems import Problem
 from services.admin_api.routes.lists import Store
-from services.admin_api.routes.nodes import Announcing
 from services.admin_api.schemas.domain_limits import DomainLimitAnswer, DomainLimitSettings
 from shared.contracts.events import NodeSettingsChanged
 from shared.core.domain_limit import InvalidPattern, normalised

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Response
+from fastapi import APIRouter, BackgroundTasks, Depends, Path, Response
 
+from services.admin_api.announcing import Announcing
 from services.admin_api.checked_route import CheckedRoute, database_of
 from services.admin_api.paging import WhichPage
 from services.admin_api.problems import Problem
 from services.admin_api.schemas.base import Page
 from services.admin_api.schemas.lists import ListAnswer, ListChange, NewList
 from services.admin_api.schemas.posting_rules import NewPostingRules
+from shared.contracts.events import NodeSettingsChanged
 from shared.core.address import Address, InvalidAddress
 from shared.core.copies import ReplyToPolicy
 from shared.core.list_address import list_address
@@ -104,8 +106,11 @@ async def get_list(database: Store, address: ListAddress) -> ListAnswer:
 
 
 @router.patch("/{address}")
-async def change_list(database: Store, address: ListAddress, change: ListChange) -> ListAnswer:
-    """Change a list; the next post is judged by it."""
+async def change_list(
+    database: Store, address: ListAddress, change: ListChange, announce: Announcing, background: BackgroundTasks
+) -> ListAnswer:
+    """Change a list; the next post is judged by it. `max_messages_per_hour` is in force within 2 seconds, for what
+    waits too. Where there was another rate before, its next 9 seconds are given out already."""
     async with database.transaction() as session:
         found = await list_at(session, address)
         for name in change.model_fields_set:
@@ -115,6 +120,7 @@ async def change_list(database: Store, address: ListAddress, change: ListChange)
             raise _no_reply_to_address()
         if "max_messages_per_hour" in change.model_fields_set:
             await lists.pace_anew(session, found)
+            background.add_task(announce, NodeSettingsChanged())
     return ListAnswer.model_validate(found)
 
 

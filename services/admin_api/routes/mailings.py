@@ -7,11 +7,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, BackgroundTasks, Path
 
+from services.admin_api.announcing import Announce, Announcing
 from services.admin_api.checked_route import CheckedRoute
 from services.admin_api.paging import WhichPage
 from services.admin_api.problems import Problem
 from services.admin_api.routes.lists import Store
-from services.admin_api.routes.nodes import Announce, Announcing
 from services.admin_api.schemas.base import MAX_ID, Page
 from services.admin_api.schemas.mailings import MailingAnswer, MailingChange, MailingDetail
 from shared.contracts.events import MailingChanged

@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, BackgroundTasks, Query
 
+from services.admin_api.announcing import Announcing
 from services.admin_api.checked_route import CheckedRoute
 from services.admin_api.routes.lists import Store
-from services.admin_api.routes.nodes import Announcing, changes_for, settings_of
+from services.admin_api.routes.nodes import changes_for, settings_of
 from services.admin_api.schemas.node_settings import SETTINGS_OF, NodeSettings, SettingsAnswer
 from shared.contracts.events import NodeSettingsChanged
 from shared.core.node import NodeKind

@@ -6,11 +6,11 @@ says, or what its slot's name says (`ingress-2`), or outbound.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, BackgroundTasks, Depends, Path, Query, Request
+from fastapi import APIRouter, BackgroundTasks, Path, Query
 
+from services.admin_api.announcing import Announce, Announcing
 from services.admin_api.checked_route import CheckedRoute
 from services.admin_api.problems import Problem, wrong_part
 from services.admin_api.routes.lists import Store
@@ -22,7 +22,6 @@ from services.admin_api.schemas.node_settings import (
     SettingsAnswer,
 )
 from services.admin_api.schemas.nodes import BusyAnswer, HeldBackAnswer, NodeAnswer, NodeStanding
-from shared.contracts.base import Payload
 from shared.contracts.events import NodeSettingsChanged
 from shared.core.ingress_limits import ingress_limits_from
 from shared.core.limits import limits_from
@@ -33,8 +32,6 @@ from shared.store.node_settings import DEFAULTS
 from shared.store.nodes import Node
 
 #: Tells all processes of a change and never raises: whoever does not hear it reads the rows soon.
-Announce = Callable[[Payload], Awaitable[None]]
-
 router = APIRouter(prefix="/nodes", tags=["Nodes"], route_class=CheckedRoute)
 
 NodeName = Annotated[
@@ -48,13 +45,6 @@ AskedKind = Annotated[
         " else it is outbound."
     ),
 ]
-
-
-def announce_of(request: Request) -> Announce:
-    return cast(Announce, request.app.state.announce)
-
-
-Announcing = Annotated[Announce, Depends(announce_of)]
 
 
 @router.get("")

@@ -6,11 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, BackgroundTasks, Path
 
+from services.admin_api.announcing import Announcing
 from services.admin_api.checked_route import CheckedRoute
 from services.admin_api.paging import WhichPage
 from services.admin_api.problems import Problem
 from services.admin_api.routes.lists import Store
-from services.admin_api.routes.nodes import Announcing
 from services.admin_api.schemas.base import Page
 from services.admin_api.schemas.tls_policies import NewTlsPolicy, TlsPolicyAnswer
 from shared.contracts.events import NodeSettingsChanged

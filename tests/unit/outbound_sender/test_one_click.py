@@ -39,7 +39,7 @@ def one_click(content: bytes = POST, **changes: object) -> MailingContent:
 
 
 def copies(mailing: MailingContent, keys: tuple[SigningKey, ...] = ()) -> PersonalContent:
-    content = compile_mailing(mailing, links=LINKS).signed(keys, NOW)
+    content = compile_mailing(mailing, links=LINKS).signed(keys)
     assert isinstance(content, PersonalContent)
     return content
 
@@ -95,7 +95,7 @@ def test_a_notice_is_signed_as_the_lists_posts_are() -> None:
     listed = ListHeaders("friends", "lists.example.org", "Friends", is_announcement=False)
     writing = Writing(NoticeText("Hello", "Hello.\n.\n"), {}, listed, Address.parse("ann@example.com"), None, True)
     notice = mailing(compose(writing, message_uuid=UUID(int=1), written_at=NOW), MailingKind.NOTICE)
-    content = compile_mailing(notice, links=LINKS).signed((key,), NOW)
+    content = compile_mailing(notice, links=LINKS).signed((key,))
     assert isinstance(content, WireContent)
     assert dkim.verify(written(content), dnsfunc=lambda _name, **_: record_text(key).encode())
     assert b"From: Friends <friends-request@lists.example.org>" in written(content)
@@ -113,7 +113,7 @@ def test_without_pages_or_where_the_list_says_so_copies_are_all_the_same() -> No
         compile_mailing(mailing(), links=LINKS),
         compile_mailing(replace(mailing(kind=MailingKind.NOTICE), one_click=True), links=LINKS),
     ):
-        content = compiled.signed((), NOW)
+        content = compiled.signed(())
         assert isinstance(content, WireContent)
         assert b"One-Click" not in written(content)
 

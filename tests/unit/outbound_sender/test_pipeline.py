@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import cast
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from services.outbound_sender.backlog import Backlog
 from services.outbound_sender.copies import WireContent
 from services.outbound_sender.held_batch import HeldBatch, Job
 from services.outbound_sender.limits import Limiter
+from services.outbound_sender.moments import Moments
 from services.outbound_sender.pipeline import Pipeline
 from services.outbound_sender.slots import Slots
 from services.outbound_sender.taking import Taker
@@ -23,7 +25,8 @@ from shared.core.delivery import Outcome, OutcomeKind
 from shared.core.domain_limit import DomainLimits
 from shared.core.limits import NodeLimits
 from shared.core.smtp_reply import Reply
-from shared.store.claims import ClaimedBatch, Recipient
+from shared.runtime.clock import seconds_since_boot
+from shared.store.claims import BatchLimit, ClaimedBatch, Recipient
 from shared.store.outcomes import Report
 
 DELIVERED, DEFERRED, REFUSED, UNKNOWN = OutcomeKind
@@ -146,11 +149,15 @@ class Node:
         """The recipients of each."""
         return [recipients for connection in self.connections for _, recipients, _ in connection.sent]
 
-    def add(self, content: WireContent, *addresses: str) -> HeldBatch:
+    def add(self, content: WireContent, *addresses: str, limit: BatchLimit | None = None) -> HeldBatch:
         recipients = tuple(Recipient(number, 1, 1, address) for number, address in enumerate(addresses))
-        batch = ClaimedBatch(1, UUID(int=1), 77, datetime(2026, 1, 1, tzinfo=UTC), Lane.POSTS, recipients, 0)
+        created_at = datetime(2026, 1, 1, tzinfo=UTC)
+        batch = ClaimedBatch(1, UUID(int=1), 77, created_at, Lane.POSTS, recipients, 0, limit=limit)
         ids = {recipient.delivery_id for recipient in recipients}
         held = HeldBatch(batch, content, 0, lambda: None, set(ids), set(ids))
+        if limit is not None:
+            now_seconds = seconds_since_boot()
+            held.moments = Moments(limit, len(ids), asked_at_seconds=now_seconds, answered_at_seconds=now_seconds)
         self.backlog.add([Job(held, recipient, Address.parse(recipient.address)) for recipient in recipients])
         return held
 
@@ -337,3 +344,49 @@ async def test_a_new_limit_of_domains_reaches_the_connections_that_are_kept() ->
         node.domain_limits = DomainLimits(["mx:*.peer.test"])
         await node.until_ended(node.add(PERSONAL, *members(2)))
     assert [len(connection.sent) for connection in node.connections] == [3, 2]
+
+
+# A node's only connection
+
+
+def domains(node: Node) -> list[str]:
+    """Of each transaction, in the order of their connections."""
+    return [recipient.rpartition("@")[2] for (recipient,) in node.transactions]
+
+
+async def test_while_a_limited_batch_waits_for_its_moment_others_mail_has_the_only_connection() -> None:
+    node = Node()
+    limited = node.add(
+        PERSONAL, "a@limited.test", limit=BatchLimit("limited.test", starts_in_seconds=60.0, interval_seconds=1.0)
+    )
+    async with node.running():
+        await node.until_ended(node.add(PERSONAL, *members(20)))
+        await asyncio.sleep(0)  # and who comes later does not wait for the moment either
+        await node.until_ended(node.add(PERSONAL, *members(3, "y.test")))
+        assert limited.open
+        assert domains(node) == ["x.test"] * 20 + ["y.test"] * 3
+        assert len(node.connections) == 2
+
+
+async def test_a_limited_batch_keeps_its_moments_on_the_only_connection() -> None:
+    node = Node()
+    node.pipeline.mean_transaction_seconds = 0.01
+    limit = BatchLimit("limited.test", starts_in_seconds=0.1, interval_seconds=0.1)
+    limited = node.add(PERSONAL, *members(4, "limited.test"), limit=limit)
+    others = node.add(PERSONAL, *members(300))
+    async with node.running():
+        await node.until_ended(limited, others)
+    assert node.handed_back == []
+    for connection in node.connections:
+        carried = {recipients[0].rpartition("@")[2] for _, recipients, _ in connection.sent}
+        assert len(carried) == 1, "a limited domain's connection carries nobody else's mail"
+
+
+async def test_on_the_only_connection_a_limited_batch_without_moments_and_others_take_turns() -> None:
+    node = Node()
+    limited = node.add(PERSONAL, *members(30, "limited.test"), limit=BatchLimit("limited.test"))
+    others = node.add(PERSONAL, *members(40))
+    async with node.running():
+        await node.until_ended(limited, others)
+    runs = [(domain, len(list(run))) for domain, run in groupby(domains(node))]
+    assert runs[:6] == [("x.test", 10), ("limited.test", 10)] * 3

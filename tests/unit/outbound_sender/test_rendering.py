@@ -47,6 +47,7 @@ def mailing(content: bytes = POST, kind: MailingKind = MailingKind.POST) -> Mail
         posting_policy=PostingPolicy.MEMBERS if is_post else None,
         message_uuid=UUID(int=7),
         received_at=datetime(2026, 1, 1, tzinfo=UTC),
+        loaded_at=datetime(2026, 1, 2, tzinfo=UTC),
     )
 
 
@@ -72,7 +73,7 @@ async def no_keys(_domain: str) -> tuple[SigningKey, ...]:
 
 
 def wire(compiled: CompiledMailing) -> WireContent:
-    content = compiled.signed((), datetime(2026, 1, 1, tzinfo=UTC))
+    content = compiled.signed(())
     assert isinstance(content, WireContent)
     return content
 
@@ -118,6 +119,18 @@ async def test_a_signed_mailing_is_signed_once_and_again_when_the_keys_change() 
     assert loader.loaded == [1], "compiled once"
 
 
+async def test_signatures_are_of_the_databases_moment_not_of_the_nodes() -> None:
+    key = make_key("lists.example.org", "one", DkimAlgorithm.ED25519_SHA256)
+
+    async def find(_domain: str) -> tuple[SigningKey, ...]:
+        return (key,)
+
+    content = await Renderer(Loader(), find, secret=SECRET).content(1)
+    assert isinstance(content, WireContent)
+    moments = re.findall(rb" t=(\d+);", b"".join(content.segments))
+    assert [int(moment) for moment in moments] == [datetime(2026, 1, 2, tzinfo=UTC).timestamp()]
+
+
 async def test_mail_that_cannot_be_signed_waits_and_goes_out_when_it_can() -> None:
     failures = [CannotBeOpened("another secret")]
 
@@ -155,9 +168,9 @@ def test_only_a_personal_mailing_has_slots() -> None:
     raw = b"From: ann@example.com\r\n\r\n{{name}}\r\n"
     assert wire(compile_mailing(mailing(raw))).segments[0].endswith(b"\r\n\r\n{{name}}\r\n.\r\n")
     personal = compile_mailing(replace(mailing(raw), personal=True))
-    assert isinstance(personal.signed((), datetime(2026, 1, 1, tzinfo=UTC)), PersonalContent)
+    assert isinstance(personal.signed(()), PersonalContent)
     without_slots = compile_mailing(replace(mailing(), personal=True))
-    assert isinstance(without_slots.signed((), datetime(2026, 1, 1, tzinfo=UTC)), WireContent)
+    assert isinstance(without_slots.signed(()), WireContent)
 
 
 def _selectors(content: object) -> list[str]:
@@ -339,7 +352,7 @@ EVERYTHING = CopySettings(
 def test_a_changed_copy_is_signed_as_it_is_sent(name: str, copies: CopySettings, *, seven_bit: bool) -> None:
     key = make_key("lists.example.org", "one", DkimAlgorithm.ED25519_SHA256)
     changed = replace(mailing((READABLE | SEALED)[name]), copies=copies)
-    content = compile_mailing(changed, seven_bit=seven_bit).signed((key,), datetime(2026, 1, 1, tzinfo=UTC))
+    content = compile_mailing(changed, seven_bit=seven_bit).signed((key,))
     assert isinstance(content, WireContent)
     message = b"".join(content.segments)
     assert not content.has_utf8_header
@@ -350,7 +363,7 @@ def test_a_changed_copy_is_signed_as_it_is_sent(name: str, copies: CopySettings,
 def test_merge_fields_count_in_the_texts_of_a_personal_list() -> None:
     key = make_key("lists.example.org", "one", DkimAlgorithm.ED25519_SHA256)
     changed = replace(mailing(SEALED["S/MIME"]), copies=EVERYTHING, personal=True)
-    personal = compile_mailing(changed).signed((key,), datetime(2026, 1, 1, tzinfo=UTC))
+    personal = compile_mailing(changed).signed((key,))
     assert isinstance(personal, PersonalContent)
     message = b"".join(personal.copy(Recipient(1, 1, 1, "bob@example.com")).segments)
     assert b"bob@example.com" in message
