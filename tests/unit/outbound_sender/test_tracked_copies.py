@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import dkim
 import pytest
@@ -23,7 +22,6 @@ from tests.unit.outbound_sender.test_rendering import mailing
 
 BASE = "https://lists.example.org"
 LINKS = TrackedLinks(b"a secret of the tests", (), BASE)
-NOW = datetime(2026, 11, 23, tzinfo=UTC)
 ANN = Recipient(11, 1, 1, "ann@example.com", member_id=21)
 BOB = Recipient(12, 1, 1, "bob@example.com", member_id=22)
 POST = (
@@ -38,7 +36,7 @@ def content(*, is_anonymous: bool = False, one_click: bool = True, keys: tuple[S
         replace(mailing(POST), one_click=one_click),
         links=Links(Tokens(b"a secret of the tests"), BASE),
         tracking=Tracking(LINKS, 7, is_anonymous),
-    ).signed(keys, NOW)
+    ).signed(keys)
 
 
 def written(copy: WireContent) -> bytes:

@@ -1,13 +1,13 @@
 """Scheduled tasks and their runs.
 
-Revision ID: 0010
+Revision ID: 0009
 """
 
 from __future__ import annotations
 
 from alembic import op
 
-revision = "0010"
+revision = "0009"
 down_revision: str | None = "0008"
 branch_labels = None
 depends_on = None

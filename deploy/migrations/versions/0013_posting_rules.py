@@ -1,14 +1,14 @@
 """Posting rules of lists, moderated members, and held posts.
 
-Revision ID: 0012
+Revision ID: 0013
 """
 
 from __future__ import annotations
 
 from alembic import op
 
-revision = "0012"
-down_revision: str | None = "0009"
+revision = "0013"
+down_revision: str | None = "0012"
 branch_labels = None
 depends_on = None
 

@@ -1,14 +1,14 @@
 """What lists do to members' copies: prefix, texts, whom they are from and whom answers go to.
 
-Revision ID: 0013
+Revision ID: 0011
 """
 
 from __future__ import annotations
 
 from alembic import op
 
-revision = "0013"
-down_revision: str | None = "0011"
+revision = "0011"
+down_revision: str | None = "0010"
 branch_labels = None
 depends_on = None
 

@@ -1,14 +1,14 @@
 """Notices and their templates; subscriptions by mail and by web.
 
-Revision ID: 0011
+Revision ID: 0010
 """
 
 from __future__ import annotations
 
 from alembic import op
 
-revision = "0011"
-down_revision: str | None = "0010"
+revision = "0010"
+down_revision: str | None = "0009"
 branch_labels = None
 depends_on = None
 

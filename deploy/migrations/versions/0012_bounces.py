@@ -1,14 +1,14 @@
 """Bounces and complaints of members, and the limit at which a list holds one.
 
-Revision ID: 0009
+Revision ID: 0012
 """
 
 from __future__ import annotations
 
 from alembic import op
 
-revision = "0009"
-down_revision: str | None = "0013"
+revision = "0012"
+down_revision: str | None = "0011"
 branch_labels = None
 depends_on = None
 
