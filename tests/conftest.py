@@ -17,6 +17,7 @@ from tests.fakes.fresh import VirtualHosts, fresh_database
 from tests.integration import stored
 
 
+@pytest.hookimpl(tryfirst=True)  # before the plugin looks for the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """For a run in two processes, each with servers of its own: the stories, and beside them the rest by files."""
     for item in items:
