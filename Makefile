@@ -18,7 +18,7 @@ demo: $(READY) ## The whole cluster on this machine with 1,000 members, until Ct
 	@$(BIN)/python -m deploy.local.demo
 
 test: $(READY) ## The tests, but for long stories; starts the PostgreSQL and the RabbitMQ that they need
-	$(BIN)/pytest -m "not long" --numprocesses 2 --dist loadgroup
+	$(BIN)/pytest -m "not long" --numprocesses 2
 
 check: $(READY) ## Lint, format, types and the layers of imports
 	$(BIN)/ruff check

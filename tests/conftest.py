@@ -8,6 +8,8 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from deploy.local.postgres import Postgres
 from deploy.local.rabbitmq import RabbitMQ
@@ -17,12 +19,16 @@ from tests.fakes.fresh import VirtualHosts, fresh_database
 from tests.integration import stored
 
 
-@pytest.hookimpl(tryfirst=True)  # before the plugin looks for the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For a run in two processes, each with servers of its own: the stories, and beside them the rest by files."""
-    for item in items:
-        group = "stories" if "acceptance" in item.path.parts else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+class StoriesBesideTheRest(LoadScopeScheduling):
+    """For a run in two processes, each with servers of its own: all stories in one, in the other the rest by files."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "stories" if file.startswith("tests/acceptance/") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> StoriesBesideTheRest:
+    return StoriesBesideTheRest(config, log)
 
 
 @pytest.fixture(scope="session")
