@@ -72,6 +72,7 @@ def test_a_dead_nodes_recipients_are_sent_by_the_others(four_nodes: LiveCluster,
     assert (left["state"], left["left_because"]) == ("left", "lost")
 
 
+@pytest.mark.long
 def test_a_node_that_was_frozen_for_a_minute_joins_again(four_nodes: LiveCluster, frozen: Frozen) -> None:
     cluster = four_nodes
     cluster.wait_until_finished(frozen.message, 60)

@@ -9,7 +9,7 @@ MEMBERS = 1000
 
 def test_every_member_gets_one_copy_and_every_node_sends_its_share(running_cluster: LiveCluster) -> None:
     cluster = running_cluster
-    cluster.sink.latency_seconds = 0.02
+    cluster.sink.latency_seconds = 0.05
     news = cluster.create_list("news", members=MEMBERS)
 
     message = cluster.post(news, "To everybody")

@@ -35,6 +35,7 @@ def make_task(cluster: LiveCluster, **schedule: str) -> int:
     return int(answer.json()["id"])
 
 
+@pytest.mark.long
 def test_a_wrong_clock_runs_nothing_early_late_or_twice(cluster: LiveCluster, clocks: list[WallClock]) -> None:
     cluster.start_admin()
     for clock in clocks:
