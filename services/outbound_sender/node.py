@@ -11,6 +11,7 @@ import structlog
 from prometheus_client import Gauge
 
 from services.outbound_sender.backlog import Backlog
+from services.outbound_sender.connecting import Connections
 from services.outbound_sender.holding import Holding
 from services.outbound_sender.limits import Limiter
 from services.outbound_sender.pipeline import Pipeline
@@ -50,6 +51,7 @@ class OutboundNode:
     keeper: LeaseKeeper
     taker: Taker
     pipeline: Pipeline
+    connections: Connections
     slots: Slots
     #: By queue.
     consumers: Mapping[str, Consumer[SendBatch]]
@@ -107,7 +109,7 @@ class OutboundNode:
         return Vitals(
             capacity_per_second=self._told_capacity,
             rate_per_second=self._rate_per_second,
-            open_connections=self.pipeline.open_connections,
+            open_connections=self.connections.open,
             unstarted=self.taker.unstarted,
             megabits_per_second=self._megabits_per_second,
             lanes=self._limiter.limits.lanes,
@@ -189,7 +191,7 @@ class OutboundNode:
             self._megabits_per_second = written_bytes / 125_000 / RATE_SECONDS
             _rate.set(self._rate_per_second)
             _megabits.set(self._megabits_per_second)
-            _connections.set(self.pipeline.open_connections)
+            _connections.set(self.connections.open)
 
     async def drain(self) -> None:
         """Take nothing more, finish what is in flight, hand the rest back."""

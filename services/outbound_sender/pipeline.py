@@ -7,22 +7,20 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from itertools import count
 from random import random
 
 from prometheus_client import Histogram
 
 from services.outbound_sender.backlog import Backlog
+from services.outbound_sender.connecting import Connections
 from services.outbound_sender.copies import Copies, WireContent
 from services.outbound_sender.held_batch import Job
 from services.outbound_sender.host_places import HostFull
-from services.outbound_sender.kept_connection import Connection, Kept, LimitedHost, NextHop
+from services.outbound_sender.kept_connection import Connection, Kept, LimitedHost
+from services.outbound_sender.limited_batches import LimitedBatches
 from services.outbound_sender.limits import Limiter
-from services.outbound_sender.only_connection import serve_others
 from services.outbound_sender.taking import Taker
-from shared.core.address import Address
 from shared.core.delivery import Outcome, OutcomeKind
-from shared.core.domain_limit import DomainLimits
 from shared.core.retry import retry_after_seconds
 from shared.core.verp import return_path_local
 from shared.store.claims import ClaimedBatch, Recipient
@@ -38,8 +36,6 @@ FIRST_GUESS_SECONDS = 0.1
 LOST_CONNECTION_SECONDS = 1.0
 #: A commit that took longer waited for a database that was down; that says nothing about what the node can start.
 MAX_COMMIT_SECONDS = 1.0
-#: While an outcome waits longer than this for its commit, a limited batch's connection is not kept open.
-MAX_UNRECORDED_SECONDS = 5.0
 #: The weight of the latest transaction in the mean.
 MEAN_WEIGHT = 0.02
 
@@ -56,43 +52,46 @@ class Pipeline:
         backlog: Backlog,
         taker: Taker,
         limiter: Limiter,
-        next_hop: NextHop,
+        connections: Connections,
         record: Callable[[Report], Awaitable[None]],
         count: Callable[[ClaimedBatch, str, Outcome], None],
         *,
-        destination: Callable[[Address], str],
         secret: bytes,
         may_send: Callable[[], bool],
         is_lease_fresh: Callable[[], bool],
         max_messages_a_connection: int,
         is_stopped: Callable[[Job], bool],
-        domain_limits: Callable[[], DomainLimits],
         seven_bit: Callable[[int, Recipient], Awaitable[WireContent | Outcome]],
     ) -> None:
         """`count` is told what each recipient's domain answered; `seven_bit` has what a server without 8BITMIME is sent
         of a mailing for a recipient.
 
         `may_send` says whether anything may start at all: the lease is fresh, sending is on, nobody drains.
-        `is_stopped` says of one job that it may not: its mailing is paused, its recipient suppressed, and so on.
-        `domain_limits` are those in force: a connection that was opened under others is not gone on with."""
+        `is_stopped` says of one job that it may not: its mailing is paused, its recipient suppressed, and so on."""
         self._backlog = backlog
         self._taker = taker
         self._limiter = limiter
-        self._next_hop = next_hop
+        self._connections = connections
         self._record = record
         self._count = count
-        self._destination = destination
         self._secret = secret
         self._may_send = may_send
         self._is_lease_fresh = is_lease_fresh
         self._max_messages_a_connection = max_messages_a_connection
         self._seven_bit = seven_bit
         self._is_stopped = is_stopped
-        self._domain_limits = domain_limits
         self.mean_transaction_seconds = FIRST_GUESS_SECONDS
-        self.open_connections = 0
         #: Messages started since the process began.
         self.started = 0
+        self._limited = LimitedBatches(
+            backlog,
+            limiter,
+            connections,
+            record,
+            serve=self._serve,
+            may_start=self._may_start,
+            transaction_seconds=lambda: self.mean_transaction_seconds,
+        )
 
     async def serve(self, job: Job, kept: Kept) -> None:
         """The job, or the limited batch that it is the first of, from connection to committed outcome; or back to the
@@ -100,41 +99,7 @@ class Pipeline:
         if job.held.moments is None:
             await self._serve(job, kept)
         else:
-            await self._serve_limited(job, kept)
-
-    async def _serve_limited(self, first: Job, kept: Kept) -> None:
-        """One recipient after the other, on a connection of its own, which is closed before the batch is. The one that
-        was kept is another destination's."""
-        await self.close(kept)
-        job: Job | None = first
-        numbers = count()
-        while job is not None:
-            if self._limiter.connections == 1:
-                await self._serve_others(job, next(numbers), kept)
-            await self._serve(job, kept)
-            job = self._backlog.next_of(job)
-        await self.close(kept)
-
-    async def _serve_others(self, job: Job, number: int, kept: Kept) -> None:
-        """Until it is the limited job's turn; its connection is nobody else's."""
-        between = Kept()
-
-        async def serve(other: Job) -> None:
-            await self.close(kept)
-            await self._serve(other, between)
-
-        try:
-            await serve_others(
-                self._backlog,
-                job,
-                number,
-                between,
-                serve,
-                may_start=partial(self._may_start, job),
-                transaction_seconds=lambda: self.mean_transaction_seconds,
-            )
-        finally:
-            await self.close(between)
+            await self._limited.serve(job, kept)
 
     async def _serve(self, job: Job, kept: Kept) -> None:
         may_start = partial(self._may_start, job)
@@ -146,14 +111,15 @@ class Pipeline:
             await self._end_without_sending(job, content, kept)
             return
         if may_start():
-            failure = await self._connect(job, kept)
+            failure = await self._connections.connect(job, kept)
             if failure is not None:
                 await self._go_without(failure, job, kept, may_start)
                 return
         if not await self._turn(job, content.size_bytes, may_start) or kept.connection is None:
             await self._hand_back(job, kept)
             return
-        failure = await self._connect(job, kept)  # It may have been lost while the slot waited for its turn.
+        # It may have been lost while the slot waited for its turn.
+        failure = await self._connections.connect(job, kept)
         if failure is not None:
             await self._go_without(failure, job, kept, may_start)
             return
@@ -188,12 +154,12 @@ class Pipeline:
     async def _connect_again(self, left: Sequence[Job], content: WireContent, kept: Kept) -> WireContent | None:
         """The content as the peer takes it that whom the last one left over are sent to now; `None` when they have an
         outcome without that, or went back to the others."""
-        failure = await self._connect(left[0], kept)
+        failure = await self._connections.connect(left[0], kept)
         if isinstance(failure, LimitedHost):
             self._taker.hand_back(left, domain_limit=failure.pattern)
             return None
         if failure is None:
-            assert kept.connection is not None  # noqa: S101 - `_connect` saw to it
+            assert kept.connection is not None  # noqa: S101 - `connect` saw to it
             taken = await self._as_taken(content, left[0], kept.connection)
             if isinstance(taken, WireContent):
                 return taken
@@ -228,7 +194,7 @@ class Pipeline:
     async def _hand_back(self, job: Job, kept: Kept) -> None:
         """Let the others have the job; of a limited batch all that follows too, and its connection is closed first."""
         if job.held.moments is not None:
-            await self.close(kept)
+            await self._connections.close(kept)
         self._taker.hand_back([job, *self._backlog.rest_of(job)])
 
     async def _go_without(
@@ -244,31 +210,11 @@ class Pipeline:
         else:
             await self._hand_back(job, kept)
 
-    async def _connect(self, job: Job, kept: Kept) -> Outcome | HostFull | LimitedHost | None:
-        """Have a usable connection to the job's destination in `kept`, or say why there is none."""
-        destination = self._destination(job.address)
-        if kept.connection is not None and (
-            kept.destination != destination
-            or not kept.connection.is_usable
-            or self._limiter.places.has_too_many(kept.hosts)
-            or (job.held.moments is None and not kept.is_under(self._domain_limits()))
-        ):
-            await self.close(kept)
-        if kept.connection is not None:
-            return None
-        kept.domain_limits = self._domain_limits()
-        opened = await self._next_hop.open_connection(job.address.ascii_domain, job.held.batch.domain_limit)
-        if isinstance(opened, Outcome | HostFull | LimitedHost):
-            return opened
-        kept.connection, kept.destination = opened, destination
-        self.open_connections += 1
-        return None
-
     async def _transact(
         self, jobs: Sequence[Job], content: WireContent, kept: Kept
     ) -> tuple[list[_Settled], list[Job]]:
         """One transaction's outcomes, and whom the peer left for the next one."""
-        assert kept.connection is not None  # noqa: S101 - `_connect` saw to it
+        assert kept.connection is not None  # noqa: S101 - `connect` saw to it
         was_stopped, first = False, jobs[0]
 
         def may_start_content() -> bool:
@@ -289,7 +235,7 @@ class Pipeline:
         )
         was_new, kept.messages = not kept.messages, kept.messages + len(jobs)
         if not kept.connection.is_usable or kept.messages >= self._max_messages_a_connection:
-            await self.close(kept)
+            await self._connections.close(kept)
         settled, left = [], []
         for job, outcome in zip(jobs, outcomes, strict=True):
             if outcome is None:
@@ -334,35 +280,12 @@ class Pipeline:
         if job.held.moments is None:
             await self._record(report)
         else:
-            await self._record_limited(report, job, kept)
+            await self._limited.record(report, job, kept)
         self._taker.ended(job)
-
-    async def _record_limited(self, report: Report, job: Job, kept: Kept) -> None:
-        """Commit an outcome of a limited batch, whose connection another may have as soon as the batch is closed, or
-        taken over because nobody heard of us for too long."""
-        if kept.connection is None or self._backlog.is_last(job):
-            await self.close(kept)
-            await self._record(report)
-            return
-        too_long = asyncio.get_running_loop().call_later(MAX_UNRECORDED_SECONDS, kept.connection.abort)
-        try:
-            await self._record(report)
-        finally:
-            too_long.cancel()
 
     def _measure(self, transaction_seconds: float) -> None:
         _transaction_seconds.observe(transaction_seconds)
         self.mean_transaction_seconds += MEAN_WEIGHT * (transaction_seconds - self.mean_transaction_seconds)
-
-    async def close(self, kept: Kept) -> None:
-        """Give up the connection, if there is one."""
-        connection, kept.connection, kept.destination, kept.messages = kept.connection, None, None, 0
-        if connection is not None:
-            self.open_connections -= 1
-            try:
-                await connection.quit()
-            finally:
-                self._limiter.places.give_back(connection.hosts)
 
 
 def _is_the_connections_end(outcome: Outcome) -> bool:

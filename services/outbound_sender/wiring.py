@@ -10,6 +10,7 @@ import structlog
 
 from services.outbound_sender.answers import Answers
 from services.outbound_sender.backlog import Backlog
+from services.outbound_sender.connecting import Connections
 from services.outbound_sender.connection import Timeouts
 from services.outbound_sender.copies import WireContent
 from services.outbound_sender.dialing import is_ours
@@ -123,23 +124,27 @@ def build(settings: OutboundSettings) -> Process:
         on_cancelled=cancel_elsewhere,
     )
     answers = Answers(database)
+    connections = Connections(
+        _next_hop(settings, node, limiter),
+        limiter.places,
+        destination=_destination(settings),
+        domain_limits=lambda: node.domain_limits,
+    )
     pipeline = Pipeline(
         backlog,
         taker,
         limiter,
-        _next_hop(settings, node, limiter),
+        connections,
         recorder.record,
         answers.count,
-        destination=_destination(settings),
         secret=secret,
         may_send=node.may_send,
         is_lease_fresh=lambda: keeper.is_fresh,
         max_messages_a_connection=settings.messages_per_connection,
         seven_bit=seven_bit,
         is_stopped=stops.covers,
-        domain_limits=lambda: node.domain_limits,
     )
-    slots = Slots(backlog, limiter, pipeline.serve, pipeline.close, idle_seconds=settings.connection_idle_seconds)
+    slots = Slots(backlog, limiter, pipeline.serve, connections.close, idle_seconds=settings.connection_idle_seconds)
 
     async def take(lane: Lane, received: Received[SendBatch]) -> None:
         await taker.take(received, lane)
@@ -155,6 +160,7 @@ def build(settings: OutboundSettings) -> Process:
         consumers[lane.queue] = consumer(lane.queue, partial(take, lane), limiter.limits.prefetch_batches)
         consumers[lane.limited_queue] = consumer(lane.limited_queue, partial(take_limited, lane), 1)
     node.keeper, node.taker, node.pipeline, node.slots, node.consumers = keeper, taker, pipeline, slots, consumers
+    node.connections = connections
     node.on_room(())  # until the settings are read
     control = ControlListener(settings.amqp_url, node.on_control, name=name)
 

@@ -187,8 +187,8 @@ async def hand_back_whole(connection: RawConnection, batch_id: int, token: UUID)
 async def take_over_orphans(connection: RawConnection) -> int:
     """Revoke every claim without a live lease and let its recipients be released again; how many those are.
 
-    Their attempt and their count of deaths go up by one; from the second on they are due one after the other, and at
-    five deaths a delivery is parked, whole. A transaction
+    Their attempt and their count of deaths go up by one. From the second death on they are due one after the other,
+    those of one transaction within `ALONE_WITHIN_SECONDS`; at five deaths a delivery is parked, whole. A transaction
     takes some of the batches, so that whoever runs out of time has not done it all for nothing.
     """
     recipients = 0

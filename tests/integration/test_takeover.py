@@ -98,6 +98,26 @@ async def test_after_two_deaths_recipients_are_due_one_after_the_other(connectio
     assert [row["due"] - first for row in rows] == pytest.approx([0, 0.5, 1])
 
 
+async def test_after_two_deaths_recipients_of_several_batches_wait_for_one_another_and_new_ones_for_nobody(
+    connection: RawConnection,
+) -> None:
+    twice = [await stored.new_mailing(connection, 2) for _ in range(2)]
+    for mailing_id in twice:
+        await die_with_it(connection, mailing_id, 1)
+    lease = await stored.new_lease(connection)
+    for mailing_id in twice:
+        (batch_id,) = await stored.release_all(connection, mailing_id)
+        assert await stored.claim(connection, batch_id, lease)
+    once = (await stored.claimed_mailing(connection, 3, lease)).mailing_id
+    assert await stored.lose(connection, lease) == 7
+    rows = await connection.fetch(
+        "SELECT mailing_id, extract(epoch FROM due_at)::float AS due FROM outstanding ORDER BY due_at"
+    )
+    first = rows[0]["due"]
+    assert [row["due"] - first for row in rows if row["mailing_id"] == once] == [0, 0, 0]
+    assert [row["due"] - first for row in rows if row["mailing_id"] in twice] == pytest.approx([0, 0.5, 1, 1.5])
+
+
 async def test_after_two_deaths_many_recipients_are_due_within_half_a_minute(connection: RawConnection) -> None:
     mailing_id = await stored.new_mailing(connection, 300)
     await die_with_it(connection, mailing_id, 2)

@@ -12,6 +12,7 @@ from typing import cast
 from uuid import UUID
 
 from services.outbound_sender.backlog import Backlog
+from services.outbound_sender.connecting import Connections
 from services.outbound_sender.copies import WireContent
 from services.outbound_sender.held_batch import HeldBatch, Job
 from services.outbound_sender.limits import Limiter
@@ -100,23 +101,27 @@ class Node:
         self.backlog = Backlog(lambda address: address.ascii_domain)
         self.limiter = limiter = Limiter()
         limiter.apply(NodeLimits(max_connections=max_connections, max_messages_per_second=per_second))
+        self.slot_connections = Connections(
+            self,
+            limiter.places,
+            destination=lambda address: address.ascii_domain,
+            domain_limits=lambda: self.domain_limits,
+        )
         self.pipeline = Pipeline(
             self.backlog,
             cast("Taker", self),
             limiter,
-            self,
+            self.slot_connections,
             self.record,
             lambda _batch, _domain, outcome: self.counted.append(outcome),
-            destination=lambda address: address.ascii_domain,
             secret=b"x" * 16,
             may_send=lambda: self.may_send,
             is_lease_fresh=lambda: True,
             max_messages_a_connection=max_messages,
             is_stopped=lambda _job: False,
-            domain_limits=lambda: self.domain_limits,
             seven_bit=self.seven_bit,
         )
-        self.slots = Slots(self.backlog, limiter, self.pipeline.serve, self.pipeline.close, idle_seconds=0.05)
+        self.slots = Slots(self.backlog, limiter, self.pipeline.serve, self.slot_connections.close, idle_seconds=0.05)
 
     async def open_connection(self, domain: str, domain_limit: str) -> FakeConnection:  # noqa: ARG002 - all the same
         self.connections.append(FakeConnection(self._answer, takes_8bit=self.takes_8bit))
@@ -266,7 +271,7 @@ async def test_a_connection_is_closed_after_so_many_recipients_and_when_it_is_id
         async with asyncio.timeout(5):
             while node.connections[-1].is_usable:  # noqa: ASYNC110 - nothing tells
                 await asyncio.sleep(0.001)
-        assert node.pipeline.open_connections == 0
+        assert node.slot_connections.open == 0
 
 
 async def test_a_kept_connection_that_ends_says_nothing_about_the_recipient() -> None:
