@@ -10,14 +10,13 @@ import pytest
 
 from services.scheduler.scoring import Scoring
 from services.scheduler.tasks.reports import ReadReports
-from shared.core.bounce import diagnose
 from shared.core.links import Links
 from shared.core.mailing import TargetKind
 from shared.core.tokens import Purpose, Tokens
 from shared.core.verp import VALID_DAYS, mailing_return_path_local, return_path_local
 from shared.runtime.subscriptions import Confirmed, Subscriptions
-from shared.store import bounces, messages
-from shared.store.bounces import Scored
+from shared.store import bounce_scores, bounces, messages
+from shared.store.bounce_scores import Scored
 from shared.store.engine import Database, RawConnection
 from shared.store.messages import NewTarget
 from tests.fakes.admin_client import AdminClient, admin_client, let_in
@@ -106,7 +105,7 @@ async def arrive(
 
 async def score(connection: RawConnection) -> Scored:
     async with connection.transaction():
-        return await bounces.score(connection, diagnose)
+        return await bounce_scores.score(connection)
 
 
 async def deliveries_of(connection: RawConnection, list_id: int, member: str = "member-1@example.com") -> int:
