@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from shared.core.bounce import BounceClass, Diagnosis, diagnose
-from shared.core.bounce_score import Score, scored, wants_probe
+from shared.core.bounce_score import Score, points_of, scored, wants_probe
 from shared.core.membership import MemberStatus
 from shared.store.engine import RawConnection, Record
 
@@ -88,8 +88,7 @@ class _Tally:
                 is_probe=event["is_probe"],
             )
             self._scores[member_id] = after
-            points = after.points - before.points if after.points > before.points else after.points
-            points = points if after != before else 0.0
+            points = 0.0 if after == before else points_of(diagnosis, is_probe=event["is_probe"])
             if terms["bounce_limit"] is not None and terms["status"] == MemberStatus.SUBSCRIBED.value:
                 self._judge(member_id, before, after, terms["bounce_limit"], diagnosis, event["reply"])
         self._given.append((event["id"], diagnosis, points))

@@ -166,6 +166,15 @@ async def test_after_quiet_days_counting_begins_anew(connection: RawConnection) 
     assert await standing(connection) == ("subscribed", 1)
 
 
+async def test_a_bounce_after_quiet_days_tells_all_that_it_added(connection: RawConnection) -> None:
+    list_id = await stored.new_list(connection, 1)
+    await bounce_once(connection, list_id, status="5.2.2", words="mailbox full")
+    await days_pass(connection, 9)
+    await bounce_once(connection, list_id)
+    assert await standing(connection) == ("subscribed", 1)
+    assert [row["points"] for row in await connection.fetch("SELECT points FROM bounce_events ORDER BY id")] == [0.5, 1]
+
+
 async def test_the_lists_own_limit_counts_and_without_one_nobody_is_held(connection: RawConnection) -> None:
     list_id = await stored.new_list(connection, 1)
     await connection.execute("UPDATE mailing_lists SET bounce_limit = NULL")
