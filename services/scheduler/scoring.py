@@ -7,13 +7,12 @@ import asyncio
 import structlog
 
 from shared.broker.publisher import Publisher
-from shared.core.bounce import diagnose
 from shared.mail.notice_kinds import NoticeKind
 from shared.runtime import notices
 from shared.runtime.consequences import Consequences, follow
 from shared.runtime.notices import Notice
 from shared.runtime.subscriptions import Subscriptions
-from shared.store import bounces, members
+from shared.store import bounce_scores, members
 from shared.store.engine import Database, RawConnection, StoreUnavailable
 from shared.store.members import Membership
 
@@ -44,7 +43,7 @@ class Scoring:
         """Score some; how many it were."""
         consequences = Consequences()
         async with self._database.raw_transaction() as connection:
-            scored = await bounces.score(connection, diagnose)
+            scored = await bounce_scores.score(connection)
             for member_id, because in scored.held.items():
                 member = await members.membership_of(connection, member_id)
                 if member is not None:
@@ -64,5 +63,5 @@ async def _probe(connection: RawConnection, member: Membership) -> Consequences:
     at = await connection.fetchval("SELECT bounced_at FROM members WHERE id = $1", member.id)
     cause = f"probe:{member.id}:{at.isoformat()}"
     batches = await notices.send(connection, Notice(NoticeKind.PROBE, cause, member.list_id, member.address))
-    await bounces.probe_is(connection, member.id, cause)
+    await bounce_scores.probe_is(connection, member.id, cause)
     return Consequences(tuple(batches))

@@ -33,7 +33,7 @@ def scored(score: Score, diagnosis: Diagnosis, at: datetime, *, quiet_days: int,
     At most one a day (UTC) counts; but that of a probe counts whole, and on any day: it was sent to find this out.
     """
     if is_probe:
-        return Score(score.points + HARD_POINTS, at)
+        return Score(score.points + points_of(diagnosis, is_probe=True), at)
     if diagnosis.bounce_class in NOT_THE_MEMBERS:
         return score
     points = score.points
@@ -42,7 +42,12 @@ def scored(score: Score, diagnosis: Diagnosis, at: datetime, *, quiet_days: int,
             return score
         if at - score.counted_at > timedelta(days=quiet_days):
             points = 0.0
-    return Score(points + (HARD_POINTS if diagnosis.is_hard else SOFT_POINTS), at)
+    return Score(points + points_of(diagnosis), at)
+
+
+def points_of(diagnosis: Diagnosis, *, is_probe: bool = False) -> float:
+    """What a bounce adds, if it counts."""
+    return HARD_POINTS if is_probe or diagnosis.is_hard else SOFT_POINTS
 
 
 def wants_probe(before: Score, after: Score, limit: float) -> bool:

@@ -53,7 +53,7 @@ class Part:
     @property
     def disposition(self) -> str:
         """The unfolded Content-Disposition in lower case; empty when there is none."""
-        return _value(self.header, "content-disposition").lower()
+        return unfolded(self.header, "content-disposition").lower()
 
     @property
     def charset(self) -> str:
@@ -85,8 +85,8 @@ def part_at(raw: bytes, start: int, end: int) -> Part | None:
     header = scan(raw[start : min(end, start + _HEADER_BYTES)], STORED)
     if not isinstance(header, Header):
         return None
-    encoding = _value(header, "content-transfer-encoding").lower() or "7bit"
-    return Part(header, start, start + header.body_at, end, _value(header, "content-type"), encoding)
+    encoding = unfolded(header, "content-transfer-encoding").lower() or "7bit"
+    return Part(header, start, start + header.body_at, end, unfolded(header, "content-type"), encoding)
 
 
 def boundary_of(part: Part) -> str:
@@ -149,7 +149,8 @@ def spans_of(raw: bytes, start: int, end: int, boundary: str) -> Iterator[tuple[
         position = part_at - 2
 
 
-def _value(header: Header, name: str) -> str:
+def unfolded(header: Header, name: str) -> str:
+    """The field's value as it is written, on one line; empty when there is none."""
     field = header.first(name)
     return "" if field is None else field.value.decode("latin-1").strip()
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from services.scheduler.scoring import Scoring
 from services.scheduler.tasks.reports import ReadReports
-from shared.core.bounce import diagnose
 from shared.core.links import Links
 from shared.core.mailing import TargetKind
 from shared.core.tokens import Purpose, Tokens
 from shared.core.verp import VALID_DAYS, mailing_return_path_local, return_path_local
 from shared.runtime.subscriptions import Confirmed, Subscriptions
-from shared.store import bounces, messages
-from shared.store.bounces import Scored
+from shared.store import bounce_scores, bounces, messages
+from shared.store.bounce_scores import Scored
 from shared.store.engine import Database, RawConnection
 from shared.store.messages import NewTarget
 from tests.fakes.admin_client import AdminClient, admin_client, let_in
@@ -106,7 +105,7 @@ async def arrive(
 
 async def score(connection: RawConnection) -> Scored:
     async with connection.transaction():
-        return await bounces.score(connection, diagnose)
+        return await bounce_scores.score(connection)
 
 
 async def deliveries_of(connection: RawConnection, list_id: int, member: str = "member-1@example.com") -> int:
@@ -151,8 +150,13 @@ async def test_bounces_on_five_days_hold_the_member(connection: RawConnection) -
 
 async def test_ten_bounces_on_one_day_count_as_one(connection: RawConnection) -> None:
     list_id = await stored.new_list(connection, 1)
+    # Not the moment of the test, which may be midnight.
+    noon = datetime.now(UTC).replace(hour=12)
     for _ in range(10):
-        await bounce_once(connection, list_id)
+        delivery_id = await deliveries_of(connection, list_id)
+        await arrive(connection, return_path_local(delivery_id, SECRET), dsn())
+        await connection.execute("UPDATE bounce_events SET happened_at = $1", noon)
+        await score(connection)
     assert await standing(connection) == ("subscribed", 1)
     assert await connection.fetchval("SELECT sum(points) FROM bounce_events") == 1
 
@@ -165,6 +169,15 @@ async def test_after_quiet_days_counting_begins_anew(connection: RawConnection) 
     await days_pass(connection, 7)
     await bounce_once(connection, list_id)
     assert await standing(connection) == ("subscribed", 1)
+
+
+async def test_a_bounce_after_quiet_days_tells_all_that_it_added(connection: RawConnection) -> None:
+    list_id = await stored.new_list(connection, 1)
+    await bounce_once(connection, list_id, status="5.2.2", words="mailbox full")
+    await days_pass(connection, 9)
+    await bounce_once(connection, list_id)
+    assert await standing(connection) == ("subscribed", 1)
+    assert [row["points"] for row in await connection.fetch("SELECT points FROM bounce_events ORDER BY id")] == [0.5, 1]
 
 
 async def test_the_lists_own_limit_counts_and_without_one_nobody_is_held(connection: RawConnection) -> None:

@@ -85,7 +85,7 @@ class ReadReports:
 
     async def _complainer(self, connection: RawConnection, header: str) -> Concerned | None:
         """By the return path in the returned message's header, or else by its link for leaving."""
-        for delivery_id in deliveries_named_in(header, self.secret):
+        for delivery_id in dict.fromkeys(deliveries_named_in(header, self.secret)):
             concerned = await bounces.concerned_by(connection, delivery_id, valid_days=VALID_DAYS)
             if concerned is not None and not concerned.is_stale:
                 return concerned

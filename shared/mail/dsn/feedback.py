@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from shared.core.smtp_reply import clean_text
 from shared.mail.dsn.addresses import address_in, addresses_in
 from shared.mail.dsn.letter import Letter
 from shared.mail.dsn.parts import header_of, value_of
@@ -23,7 +24,8 @@ def read(letter: Letter) -> list[Finding]:
     kind = FindingKind.NONE if feedback_type in _NO_COMPLAINTS else FindingKind.COMPLAINT
     named = [address_in(value) for name, value in fields if name == "original-rcpt-to"]
     recipients = [address for address in dict.fromkeys(named) if address is not None] or _from_returned(letter)
-    return [Finding(kind, recipient, reply=feedback_type) for recipient in recipients or [None]]
+    reply = clean_text(feedback_type) or None
+    return [Finding(kind, recipient, reply=reply) for recipient in recipients or [None]]
 
 
 def _from_returned(letter: Letter) -> list[str | None]:

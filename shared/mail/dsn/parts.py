@@ -8,13 +8,12 @@ from __future__ import annotations
 import base64
 import binascii
 import html
-import quopri
 import re
 from dataclasses import dataclass
 
 from shared.mail.headers import Bounds, Header, scan
 from shared.mail.lines import with_crlf
-from shared.mail.parts import BOUNDARY, CHARSET, essence_of, parameter, spans_of
+from shared.mail.parts import BOUNDARY, CHARSET, essence_of, parameter, spans_of, unfolded
 from shared.mail.words import codec_of
 
 #: A report says what it has to say at its beginning; what it returns may be as large as mail can be.
@@ -48,7 +47,7 @@ class Part:
     @property
     def octets(self) -> bytes:
         """The body with its transfer encoding undone, at most `MAX_TEXT_BYTES` of it; what cannot be undone stays."""
-        encoding = _value(self.header, "content-transfer-encoding").lower()
+        encoding = unfolded(self.header, "content-transfer-encoding").lower()
         body = self.body[: 2 * MAX_TEXT_BYTES]
         if encoding == "base64":
             compact = re.sub(rb"[^A-Za-z0-9+/]", b"", body)
@@ -57,7 +56,7 @@ class Part:
             except binascii.Error:
                 return body
         elif encoding == "quoted-printable":
-            body = quopri.decodestring(body)
+            body = binascii.a2b_qp(body)
         return body[:MAX_TEXT_BYTES]
 
     @property
@@ -79,7 +78,7 @@ def parts_of(raw: bytes) -> tuple[Header, list[Part]]:
         start, end, depth = to_visit.pop()
         header = top if depth == 0 else _scan(raw[start:end])
         body_at = min(end, start + header.body_at)
-        content_type = _value(header, "content-type")
+        content_type = unfolded(header, "content-type")
         essence = essence_of(content_type)
         spans: list[tuple[int, int]] = []
         if essence.startswith("multipart/") and depth < MAX_DEPTH:
@@ -114,11 +113,6 @@ def _scan(raw: bytes) -> Header:
         below = scan(raw[line_end:], _BOUNDS)
         return Header(below.fields, line_end + below.body_at) if isinstance(below, Header) else Header((), 0)
     return header
-
-
-def _value(header: Header, name: str) -> str:
-    field = header.first(name)
-    return "" if field is None else field.value.decode("latin-1").strip()
 
 
 def _decoded(octets: bytes, charset: str) -> str:

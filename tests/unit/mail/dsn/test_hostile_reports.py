@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from shared.core.smtp_reply import MAX_REPLY_TEXT
 from shared.mail.dsn import delivery_status, prose, read
 from tests.samples import reports
 
@@ -60,6 +61,21 @@ def test_more_recipients_than_anybody_reports_are_not_read() -> None:
     assert len(read(_TEXT + many).findings) <= prose.MAX_NAMED
     groups = b"".join(_GROUP.replace(b"a@", b"a%d@" % number) for number in range(5_000))
     assert len(read(_REPORT + _STATUS_PART + groups).findings) <= delivery_status.MAX_GROUPS
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        _REPORT + b"--q\r\nContent-Type: message/feedback-report\r\n\r\nFeedback-Type: ab\x00use" + b"x" * 3000,
+        _REPORT + _STATUS_PART + _GROUP.replace(b"5.1.1", b"5.1.1\r\nDiagnostic-Code: smtp; 550 no\x00" + b"x" * 3000),
+        _TEXT + b"<a@b.example>: 550 no such\x00user " + b"x" * 500,
+    ],
+)
+def test_what_is_said_of_a_recipient_can_be_stored(content: bytes) -> None:
+    [finding] = read(content).findings
+    assert finding.reply is not None
+    assert "\x00" not in finding.reply
+    assert len(finding.reply) <= MAX_REPLY_TEXT
 
 
 @given(st.binary(max_size=2000))
