@@ -30,12 +30,13 @@ class Score:
 def scored(score: Score, diagnosis: Diagnosis, at: datetime, *, quiet_days: int, is_probe: bool = False) -> Score:
     """The score after a bounce that came `at`; the same one when it does not count.
 
-    At most one a day (UTC) counts; but that of a probe counts whole, and on any day: it was sent to find this out.
+    At most one a day (UTC) counts; but that of a probe counts whole, and on any day: it was sent to find this out. What
+    tells nothing of the member does not count, a probe's either.
     """
-    if is_probe:
-        return Score(score.points + points_of(diagnosis, is_probe=True), at)
     if diagnosis.bounce_class in NOT_THE_MEMBERS:
         return score
+    if is_probe:
+        return Score(score.points + points_of(diagnosis, is_probe=True), at)
     points = score.points
     if score.counted_at is not None:
         if at.date() <= score.counted_at.date():

@@ -44,3 +44,11 @@ def test_what_comes_out_of_order_counts_for_no_second_day() -> None:
 @pytest.mark.parametrize("bounce_class", sorted(NOT_THE_MEMBERS))
 def test_what_says_nothing_of_the_member_counts_nothing(bounce_class: BounceClass) -> None:
     assert after((0, Diagnosis(bounce_class, is_hard=False))) == 0
+
+
+@pytest.mark.parametrize("bounce_class", sorted(NOT_THE_MEMBERS))
+def test_a_probe_that_was_blocked_says_nothing_of_the_member(bounce_class: BounceClass) -> None:
+    before = Score(4.0, NOON)
+    blocked = Diagnosis(bounce_class, is_hard=False)
+    assert scored(before, blocked, NOON, quiet_days=7, is_probe=True) == before
+    assert scored(before, SOFT, NOON, quiet_days=7, is_probe=True).points == 5
