@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from services.admin_api.app import application
 from services.admin_api.auth import FIRST_TOKEN_NAME, FirstToken
@@ -236,9 +237,11 @@ async def test_without_a_database_every_operation_answers_503(unused_tcp_url: st
             ("PATCH", "/node-defaults"),
             ("POST", "/lists/a@example.org/members/import"),
         ):
-            answer = await client.request(method, path, content=b"{}", headers=_JSON)
+            with capture_logs() as told:
+                answer = await client.request(method, path, content=b"{}", headers=_JSON)
             assert _is_problem(answer, 503)
             assert int(answer.headers["retry-after"]) > 0
+            assert [line["error"] for line in told if "refused" in line["error"].lower()], "the log says why"
 
 
 @pytest.fixture
