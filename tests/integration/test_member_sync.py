@@ -115,6 +115,21 @@ async def test_a_list_that_is_not_there_and_a_file_that_is_none_fail(
             await synced(connection, database, address, host.url(), host.place)
 
 
+async def test_a_database_that_goes_away_is_named_as_such(connection: RawConnection, database: Database) -> None:
+    address = await list_address(connection, await stored.new_list(connection, 0))
+    await connection.execute(
+        "CREATE FUNCTION down() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'shutting down' USING ERRCODE = '57P01'; END $$"
+    )
+    await connection.execute("CREATE TRIGGER down BEFORE INSERT ON members EXECUTE FUNCTION down()")
+    try:
+        async with file_host(lambda _path: FILE) as host:
+            with pytest.raises(TaskFailed, match=r"The database was away: .*shutting down"):
+                await synced(connection, database, address, host.url(), host.place)
+    finally:
+        await connection.execute("DROP FUNCTION down CASCADE")
+
+
 async def fetched(fetcher: Fetcher, url: str) -> bytes:
     return b"".join([chunk async for chunk in fetcher.chunks(url)])
 
