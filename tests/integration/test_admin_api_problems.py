@@ -267,11 +267,13 @@ async def test_a_database_that_goes_away_in_an_import_is_told_with_what_is_store
 
     try:
         headers = {"Content-Type": "text/csv"}
-        answer = await api.post(f"/lists/{address}/members/import", content=interrupted(), headers=headers)
+        with capture_logs() as told:
+            answer = await api.post(f"/lists/{address}/members/import", content=interrupted(), headers=headers)
     finally:
         async with api.database.raw() as connection:
             await connection.execute("ALTER TABLE members DROP CONSTRAINT IF EXISTS is_up")
     assert _is_problem(answer, 503)
+    assert any("shutting down" in line["error"] for line in told), "the log says why"
     assert answer.json()["stored_to_line"] == 2001
     assert answer.json()["so_far"]["added"] == 2000
     assert "2001" in answer.json()["detail"]
