@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
+import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import Field
@@ -14,6 +15,8 @@ from starlette.responses import JSONResponse
 
 from shared.contracts.bodies import Answer
 from shared.store.engine import StoreUnavailable
+
+_log = structlog.get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 #: After how many seconds a client may try again when PostgreSQL is down.
@@ -99,7 +102,8 @@ def _problem(_request: Request, error: Exception) -> JSONResponse:
     return response(error.status_code, error.detail, headers=error.headers, more=error.more)
 
 
-def _store_unavailable(_request: Request, _error: Exception) -> JSONResponse:
+def _store_unavailable(request: Request, error: Exception) -> JSONResponse:
+    _log.warning("request not answered", method=request.method, path=request.url.path, error=str(error))
     return response(503, DATABASE_DOWN, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 

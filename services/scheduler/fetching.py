@@ -38,6 +38,8 @@ class _Connection(http.client.HTTPConnection):
         super().__init__(file.host, file.port, timeout=TIMEOUT_SECONDS)
         self._file = file
         self._address = address
+        #: Kept here too: http.client hands its own over to a response that ends with the connection.
+        self._connected: socket.socket | None = None
 
     def connect(self) -> None:
         connected = socket.create_connection((self._address, self.port), TIMEOUT_SECONDS)
@@ -47,13 +49,13 @@ class _Connection(http.client.HTTPConnection):
             except OSError:
                 connected.close()
                 raise
-        self.sock = connected
+        self.sock = self._connected = connected
 
     def break_off(self) -> None:
         """Also while another thread waits for the socket."""
-        if self.sock is not None:
+        if self._connected is not None:
             with contextlib.suppress(OSError):
-                self.sock.shutdown(socket.SHUT_RDWR)
+                self._connected.shutdown(socket.SHUT_RDWR)
         self.close()
 
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from services.admin_api.app import application
 from services.admin_api.auth import FIRST_TOKEN_NAME, FirstToken
@@ -236,9 +237,11 @@ async def test_without_a_database_every_operation_answers_503(unused_tcp_url: st
             ("PATCH", "/node-defaults"),
             ("POST", "/lists/a@example.org/members/import"),
         ):
-            answer = await client.request(method, path, content=b"{}", headers=_JSON)
+            with capture_logs() as told:
+                answer = await client.request(method, path, content=b"{}", headers=_JSON)
             assert _is_problem(answer, 503)
             assert int(answer.headers["retry-after"]) > 0
+            assert [line["error"] for line in told if "refused" in line["error"].lower()], "the log says why"
 
 
 @pytest.fixture
@@ -264,11 +267,13 @@ async def test_a_database_that_goes_away_in_an_import_is_told_with_what_is_store
 
     try:
         headers = {"Content-Type": "text/csv"}
-        answer = await api.post(f"/lists/{address}/members/import", content=interrupted(), headers=headers)
+        with capture_logs() as told:
+            answer = await api.post(f"/lists/{address}/members/import", content=interrupted(), headers=headers)
     finally:
         async with api.database.raw() as connection:
             await connection.execute("ALTER TABLE members DROP CONSTRAINT IF EXISTS is_up")
     assert _is_problem(answer, 503)
+    assert any("shutting down" in line["error"] for line in told), "the log says why"
     assert answer.json()["stored_to_line"] == 2001
     assert answer.json()["so_far"]["added"] == 2000
     assert "2001" in answer.json()["detail"]

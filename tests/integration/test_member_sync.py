@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from services.scheduler.fetching import Fetcher
+from services.scheduler.fetching import TIMEOUT_SECONDS, Fetcher
 from services.scheduler.kinds.member_sync import MemberSync
 from services.scheduler.run import Run, TaskFailed
 from shared.contracts.task_kinds.member_sync import ALLOWED_PLACES, MemberSyncParameters
@@ -115,6 +115,21 @@ async def test_a_list_that_is_not_there_and_a_file_that_is_none_fail(
             await synced(connection, database, address, host.url(), host.place)
 
 
+async def test_a_database_that_goes_away_is_named_as_such(connection: RawConnection, database: Database) -> None:
+    address = await list_address(connection, await stored.new_list(connection, 0))
+    await connection.execute(
+        "CREATE FUNCTION down() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'shutting down' USING ERRCODE = '57P01'; END $$"
+    )
+    await connection.execute("CREATE TRIGGER down BEFORE INSERT ON members EXECUTE FUNCTION down()")
+    try:
+        async with file_host(lambda _path: FILE) as host:
+            with pytest.raises(TaskFailed, match=r"The database was away: .*shutting down"):
+                await synced(connection, database, address, host.url(), host.place)
+    finally:
+        await connection.execute("DROP FUNCTION down CASCADE")
+
+
 async def fetched(fetcher: Fetcher, url: str) -> bytes:
     return b"".join([chunk async for chunk in fetcher.chunks(url)])
 
@@ -151,6 +166,24 @@ async def test_a_host_that_takes_too_long_fails() -> None:
     async with file_host(lambda _path: FILE, latency_seconds=30) as host:
         with pytest.raises(TaskFailed, match="too long"):
             await asyncio.wait_for(fetched(fetcher(host.place, within_seconds=0.2), host.url()), 10)
+
+
+async def test_a_host_that_falls_silent_is_left_at_once() -> None:
+    is_left = asyncio.Event()
+
+    async def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 100\r\n\r\n" + BODY)
+        await reader.read()
+        is_left.set()
+        writer.close()
+
+    async with await asyncio.start_server(begin, "127.0.0.1", 0) as server:
+        place = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        with pytest.raises(TaskFailed, match="too long"):
+            await fetched(fetcher(place, within_seconds=0.5), f"http://{place}/x")
+        # Not when the thread that reads has had enough of the silence.
+        await asyncio.wait_for(is_left.wait(), TIMEOUT_SECONDS / 2)
 
 
 async def test_a_name_that_leads_into_our_own_network_is_not_followed() -> None:

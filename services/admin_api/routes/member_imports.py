@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import structlog
 from fastapi import APIRouter, Request
 from starlette.requests import ClientDisconnect
 
@@ -13,6 +14,8 @@ from shared.transfer.csv_format import CsvReader
 from shared.transfer.importing import ImportInterrupted, MemberImport
 from shared.transfer.ndjson import NdjsonReader
 from shared.transfer.rows import RowReader, UnusableFile
+
+_log = structlog.get_logger(__name__)
 
 router = APIRouter(prefix="/lists/{address}/members", tags=["Members"], route_class=StreamingRoute)
 
@@ -45,6 +48,7 @@ async def import_members(database: Store, address: ListAddress, request: Request
     except UnusableFile as error:
         raise Problem(422, str(error), errors=[{"pointer": "#", "detail": str(error)}]) from error
     except ImportInterrupted as error:
+        _log.warning("import interrupted", stored_to_line=error.stored_to_line, error=str(error.__cause__))
         raise Problem(
             503,
             f"{DATABASE_DOWN} The rows up to line {error.stored_to_line} are stored; importing the whole file again"

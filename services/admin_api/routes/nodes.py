@@ -31,7 +31,6 @@ from shared.store.engine import Session
 from shared.store.node_settings import DEFAULTS
 from shared.store.nodes import Node
 
-#: Tells all processes of a change and never raises: whoever does not hear it reads the rows soon.
 router = APIRouter(prefix="/nodes", tags=["Nodes"], route_class=CheckedRoute)
 
 NodeName = Annotated[

@@ -13,7 +13,7 @@ from shared.core.address import Address
 from shared.store import lists
 from shared.store.engine import RawConnection
 from shared.transfer.csv_format import CsvReader
-from shared.transfer.importing import Imported, MemberImport
+from shared.transfer.importing import Imported, ImportInterrupted, MemberImport
 from shared.transfer.ndjson import NdjsonReader
 from shared.transfer.rows import RowReader, UnusableFile
 
@@ -43,6 +43,8 @@ class MemberSync:
                 return await MemberImport(transaction, list_id, reader).run(chunks)
         except UnusableFile as error:
             raise TaskFailed(f"Nothing of the file can be read. {error}") from error
+        except ImportInterrupted as error:
+            raise TaskFailed(f"The database was away: {error.__cause__}") from error
 
 
 @asynccontextmanager
