@@ -9,7 +9,9 @@ from uuid import UUID
 import pytest
 
 from shared.core.mailing import TargetKind, TargetState
-from shared.store import messages
+from shared.core.membership import MemberRole
+from shared.store import arrivals, members, messages
+from shared.store.arrivals import KnownAuthor
 from shared.store.engine import Database, RawConnection
 from shared.store.messages import NewMessage, NewTarget, Waiting
 from tests.integration import stored
@@ -22,6 +24,23 @@ async def waiting_of(connection: RawConnection, message: NewMessage) -> Waiting:
         waiting = await messages.take(connection, message.id)
     assert waiting is not None
     return waiting
+
+
+async def test_authors_are_known_who_are_on_the_list_and_did_not_leave_it(connection: RawConnection) -> None:
+    list_id = await stored.new_list(connection, 3)
+    await members.import_rows(connection, list_id, [stored.new_member(4, role=MemberRole.OWNER)])
+    await connection.execute("UPDATE members SET is_moderated = true WHERE email_key = 'member-1@example.com'")
+    await connection.execute("UPDATE members SET status = 'held' WHERE email_key = 'member-2@example.com'")
+    await connection.execute("UPDATE members SET status = 'unsubscribed' WHERE email_key = 'member-3@example.com'")
+    keys = [*(f"member-{number}@example.com" for number in range(1, 5)), "stranger@example.com"]
+    known = await arrivals.known_authors(connection, list_id, keys)
+    assert set(known) == {
+        KnownAuthor(MemberRole.MEMBER, is_moderated=True),
+        KnownAuthor(MemberRole.MEMBER),
+        KnownAuthor(MemberRole.OWNER),
+    }
+    other_list_id = await stored.new_list(connection, 0)
+    assert await arrivals.known_authors(connection, other_list_id, keys) == []
 
 
 async def test_a_message_stored_twice_is_stored_once(connection: RawConnection, database_url: str) -> None:
