@@ -10,7 +10,7 @@ import pytest
 
 from shared.core.mailing import TargetKind, TargetState
 from shared.core.membership import MemberRole
-from shared.store import arrivals, members, messages
+from shared.store import arrivals, members, messages, posts
 from shared.store.arrivals import KnownAuthor
 from shared.store.engine import Database, RawConnection
 from shared.store.messages import NewMessage, NewTarget, Waiting
@@ -115,16 +115,16 @@ async def test_the_same_post_within_seven_days_is_a_duplicate_and_afterwards_is_
         await messages.store(connection, message)
     first_waiting, again_waiting, late_waiting = [await waiting_of(connection, m) for m in (first, again, late)]
 
-    assert await messages.first_of_its_kind(connection, list_id, first_waiting) == first.id
-    assert await messages.first_of_its_kind(connection, list_id, first_waiting) == first.id, "repeated, it is itself"
-    assert await messages.first_of_its_kind(connection, list_id, again_waiting) == first.id
-    assert await messages.first_of_its_kind(connection, other_list_id, again_waiting) == again.id
+    assert await posts.first_of_its_kind(connection, list_id, first_waiting) == first.id
+    assert await posts.first_of_its_kind(connection, list_id, first_waiting) == first.id, "repeated, it is itself"
+    assert await posts.first_of_its_kind(connection, list_id, again_waiting) == first.id
+    assert await posts.first_of_its_kind(connection, other_list_id, again_waiting) == again.id
 
     await _pass(connection, timedelta(days=6, hours=23))
-    assert await messages.first_of_its_kind(connection, list_id, again_waiting) == first.id
+    assert await posts.first_of_its_kind(connection, list_id, again_waiting) == first.id
     await _pass(connection, timedelta(hours=2))
-    assert await messages.first_of_its_kind(connection, list_id, late_waiting) == late.id
-    assert await messages.first_of_its_kind(connection, list_id, again_waiting) == late.id
+    assert await posts.first_of_its_kind(connection, list_id, late_waiting) == late.id
+    assert await posts.first_of_its_kind(connection, list_id, again_waiting) == late.id
 
 
 async def _pass(connection: RawConnection, time: timedelta) -> None:
@@ -136,10 +136,10 @@ async def test_old_fingerprints_are_forgotten(connection: RawConnection) -> None
     old, young = stored.new_message(TARGET), stored.new_message(TARGET)
     for message in (old, young):
         await messages.store(connection, message)
-    await messages.first_of_its_kind(connection, list_id, await waiting_of(connection, old))
+    await posts.first_of_its_kind(connection, list_id, await waiting_of(connection, old))
     await _pass(connection, timedelta(days=8))
-    await messages.first_of_its_kind(connection, list_id, await waiting_of(connection, young))
-    await messages.forget_fingerprints(connection)
+    await posts.first_of_its_kind(connection, list_id, await waiting_of(connection, young))
+    await posts.forget_fingerprints(connection)
     assert await connection.fetchval("SELECT array_agg(message_id) FROM post_fingerprints") == [young.id]
 
 
@@ -151,8 +151,8 @@ async def test_of_two_copies_handled_at_once_one_is_the_first(connection: RawCon
     waiting = [await waiting_of(connection, message) for message in copies]
     async with stored.connected(database_url) as left, stored.connected(database_url) as right:
         firsts = await asyncio.gather(
-            messages.first_of_its_kind(left, list_id, waiting[0]),
-            messages.first_of_its_kind(right, list_id, waiting[1]),
+            posts.first_of_its_kind(left, list_id, waiting[0]),
+            posts.first_of_its_kind(right, list_id, waiting[1]),
         )
     assert firsts[0] == firsts[1]
 
