@@ -7,25 +7,18 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from services.ingress_smtp.examination import Examined
-from services.ingress_smtp.routing import KnownList, Route
+from services.ingress_smtp.routing import Route
 from shared.core.authorship import Belief
 from shared.core.mailing import TargetState
 from shared.core.membership import MemberRole
 from shared.core.posting import judge
 from shared.core.posting.post import Accept, Discard, Hold, Refuse, Standing, Terms, Verdict
+from shared.store.arrivals import KnownAuthor, KnownList
 from shared.store.messages import NewTarget
 from shared.store.posts import PostsToday
 
 _MODERATORS = frozenset({MemberRole.MODERATOR, MemberRole.OWNER})
 _NO_POSTS = PostsToday(0, 0, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class KnownAuthor:
-    """An author who is a member."""
-
-    role: MemberRole
-    is_moderated: bool = False
 
 
 class Records(Protocol):

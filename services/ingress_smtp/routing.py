@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from shared.core.address import Address, InvalidAddress
 from shared.core.list_address import Door, DoorAddress
 from shared.core.mailing import TargetKind
-from shared.core.membership import PostingPolicy
-from shared.core.posting.post import ListRules
 from shared.core.smtp_reply import Reply
 from shared.core.verp import delivery_of, mailing_of
+from shared.store.arrivals import KnownList
 
 RELAYING_DENIED = Reply(550, "5.7.1 Relaying denied: this server takes mail for its own lists only")
 UNKNOWN_RECIPIENT = Reply(550, "5.1.1 There is no such address here")
@@ -21,18 +20,6 @@ MALFORMED_RECIPIENT = Reply(553, "5.1.3 The recipient's address is not well form
 _ROLES = frozenset({"postmaster", "abuse"})
 #: What comes to these is no command.
 _KINDS = {Door.OWNER: TargetKind.OPERATOR, Door.BOUNCES: TargetKind.RETURN_PATH}
-
-
-@dataclass(frozen=True, slots=True)
-class KnownList:
-    """What the posting rules need to know of a list."""
-
-    id: int
-    #: Local part and domain, lower-case, the domain in A-labels.
-    name: str
-    domain: str
-    policy: PostingPolicy
-    rules: ListRules = field(default_factory=ListRules)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from services.ingress_smtp.judgement import KnownAuthor
-from services.ingress_smtp.routing import KnownList
-from shared.core.membership import MemberStatus
-from shared.store import lists, members, messages, posts
+from shared.store import arrivals, lists, messages, posts
+from shared.store.arrivals import KnownAuthor, KnownList
 from shared.store.engine import Database, StoreUnavailable
 from shared.store.messages import NewMessage
 from shared.store.posts import PostsToday
@@ -26,25 +24,16 @@ class Shelf:
         self.is_there = False
 
     async def find_list(self, name: str, domain: str) -> KnownList | None:
-        async with self._database.transaction() as session:
-            found = await lists.find(session, name, domain)
-        return (
-            None if found is None else KnownList(found.id, found.name, found.domain, found.posting_policy, found.rules)
-        )
+        async with self._database.raw() as connection:
+            return await arrivals.find_list(connection, name, domain)
 
     async def is_our_domain(self, domain: str) -> bool:
-        async with self._database.transaction() as session:
-            return await lists.is_our_domain(session, domain)
+        async with self._database.raw() as connection:
+            return await lists.is_our_domain(connection, domain)
 
     async def known_authors(self, list_id: int, email_keys: Sequence[str]) -> Sequence[KnownAuthor]:
-        """Those of the addresses that are members; who unsubscribed is none."""
-        async with self._database.transaction() as session:
-            found = [await members.find(session, list_id, key) for key in email_keys]
-        return [
-            KnownAuthor(member.role, member.is_moderated)
-            for member in found
-            if member and member.status is not MemberStatus.UNSUBSCRIBED
-        ]
+        async with self._database.raw() as connection:
+            return await arrivals.known_authors(connection, list_id, email_keys)
 
     async def posts_today(self, list_id: int, author_key: str) -> PostsToday:
         async with self._database.raw() as connection:

@@ -20,6 +20,7 @@ from shared.store import (
     mailings,
     messages,
     nodes,
+    posts,
     release,
     subscription_requests,
 )
@@ -107,7 +108,7 @@ class Sweep:
     async def _forget(self) -> None:
         async with self._database.raw_transaction() as connection:
             await nodes.forget_left(connection, after_seconds=self._forget_nodes_after_seconds)
-            await messages.forget_fingerprints(connection)
+            await posts.forget_fingerprints(connection)
             await domain_limits.forget_destinations(connection)
             await subscription_requests.forget(connection)
             await form_tallies.forget(connection)

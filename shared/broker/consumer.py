@@ -241,6 +241,9 @@ class ControlListener:
             underlay.on_consumer_cancel_callbacks.add(lambda _frame: gone.set())
             channel.close_callbacks.add(lambda *_: gone.set())
             await queue.consume(self._on_message, no_ack=True)
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise asyncio.CancelledError  # The library lost it on the way, and nobody says it twice.
             await gone.wait()
         finally:
             await close_quietly(connection)

@@ -13,12 +13,12 @@ from shared.core.address import Address, InvalidAddress
 from shared.core.courtesy import CountedAs
 from shared.core.held_post import MAX_BANNED, HeldDecision
 from shared.core.links import Links
-from shared.mail.excerpt import excerpt
+from shared.mail.excerpt import MAX_BYTES, excerpt
 from shared.mail.notice_kinds import NoticeKind
 from shared.runtime import notices
 from shared.runtime.consequences import Consequences
 from shared.runtime.notices import Notice
-from shared.store import held_posts
+from shared.store import held_posts, messages
 from shared.store.engine import RawConnection
 from shared.store.held_posts import Held
 
@@ -64,11 +64,11 @@ class Telling:
         return await self._tell_moderators(connection, held, f"again:{datetime.now(UTC):%Y-%m-%dT%H:%M}")
 
     async def _tell_moderators(self, connection: RawConnection, held: Held, word: str) -> Consequences:
-        content = await connection.fetchval("SELECT content FROM messages WHERE id = $1", held.message_id)
+        content = await messages.beginning_of(connection, held.message_id, max_bytes=MAX_BYTES)
         values = {
             **_values(held),
             "author_is": "shown by SPF or DKIM" if held.is_author_proven else "not shown: anybody may have written it",
-            "excerpt": "\n".join(f"> {line}" for line in excerpt(content or b"").splitlines()),
+            "excerpt": "\n".join(f"> {line}" for line in excerpt(content).splitlines()),
             **self._urls(held),
         }
         told = Consequences()

@@ -16,9 +16,6 @@ from shared.core.mailing import TargetKind, TargetState
 from shared.store.columns import enum_type, moment_field
 from shared.store.engine import RawConnection, Session
 
-#: How long the same post is recognised.
-DUPLICATE_DAYS = 7
-
 
 class Message(SQLModel, table=True):
     """One message as it was received, with CRLF line ends and our Received field on top."""
@@ -259,24 +256,6 @@ async def beginning_of(connection: RawConnection, message_id: UUID, *, max_bytes
     )
 
 
-async def first_of_its_kind(connection: RawConnection, list_id: int, message: Waiting) -> UUID:
-    """The message that first brought this post to the list within seven days: this one, unless it is a duplicate."""
-    return await connection.fetchval(  # type: ignore[no-any-return]
-        """
-        INSERT INTO post_fingerprints AS known (list_id, fingerprint, message_id) VALUES ($1, $2, $3)
-        ON CONFLICT (list_id, fingerprint) DO UPDATE
-           SET message_id = CASE WHEN known.seen_at < now() - make_interval(days => $4) THEN excluded.message_id
-                                 ELSE known.message_id END,
-               seen_at = CASE WHEN known.seen_at < now() - make_interval(days => $4) THEN now() ELSE known.seen_at END
-        RETURNING message_id
-        """,
-        list_id,
-        message.fingerprint,
-        message.id,
-        DUPLICATE_DAYS,
-    )
-
-
 async def decide(
     connection: RawConnection,
     message_id: UUID,
@@ -322,21 +301,3 @@ async def mark_published(connection: RawConnection, message_ids: Sequence[UUID],
         message_ids,
         again_after_seconds,
     )
-
-
-async def forget_fingerprints(connection: RawConnection) -> None:
-    """Forget the posts that are too old to be recognised."""
-    await connection.execute(
-        "DELETE FROM post_fingerprints WHERE seen_at < now() - make_interval(days => $1)", DUPLICATE_DAYS
-    )
-
-
-class PostFingerprint(SQLModel, table=True):
-    """A post that a list has had."""
-
-    __tablename__ = "post_fingerprints"
-
-    list_id: int = Field(sa_column=Column(BigInteger, ForeignKey("mailing_lists.id"), primary_key=True))
-    fingerprint: bytes = Field(sa_column=Column(LargeBinary, primary_key=True))
-    message_id: UUID
-    seen_at: datetime = moment_field(set_now=True)

@@ -3,10 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
+from sqlalchemy import BigInteger, Column, ForeignKey, LargeBinary
+from sqlmodel import Field, SQLModel
+
+from shared.store.columns import moment_field
 from shared.store.engine import RawConnection, fetch_one
-from shared.store.messages import DUPLICATE_DAYS, Waiting
+from shared.store.messages import Waiting
+
+#: How long the same post is recognised.
+DUPLICATE_DAYS = 7
+
+
+class PostFingerprint(SQLModel, table=True):
+    """A post that a list has had."""
+
+    __tablename__ = "post_fingerprints"
+
+    list_id: int = Field(sa_column=Column(BigInteger, ForeignKey("mailing_lists.id"), primary_key=True))
+    fingerprint: bytes = Field(sa_column=Column(LargeBinary, primary_key=True))
+    message_id: UUID
+    seen_at: datetime = moment_field(set_now=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +54,24 @@ async def posts_today(connection: RawConnection, list_id: int, author_key: str) 
     return PostsToday(*row)
 
 
+async def first_of_its_kind(connection: RawConnection, list_id: int, message: Waiting) -> UUID:
+    """The message that first brought this post to the list within seven days: this one, unless it is a duplicate."""
+    return await connection.fetchval(  # type: ignore[no-any-return]
+        """
+        INSERT INTO post_fingerprints AS known (list_id, fingerprint, message_id) VALUES ($1, $2, $3)
+        ON CONFLICT (list_id, fingerprint) DO UPDATE
+           SET message_id = CASE WHEN known.seen_at < now() - make_interval(days => $4) THEN excluded.message_id
+                                 ELSE known.message_id END,
+               seen_at = CASE WHEN known.seen_at < now() - make_interval(days => $4) THEN now() ELSE known.seen_at END
+        RETURNING message_id
+        """,
+        list_id,
+        message.fingerprint,
+        message.id,
+        DUPLICATE_DAYS,
+    )
+
+
 async def same_by_another_way(connection: RawConnection, list_id: int, message: Waiting) -> UUID | None:
     """A message with this Message-ID that the list had within seven days, if one of the two came through a list.
 
@@ -55,4 +92,11 @@ async def same_by_another_way(connection: RawConnection, list_id: int, message: 
         list_id,
         message.came_through_a_list,
         DUPLICATE_DAYS,
+    )
+
+
+async def forget_fingerprints(connection: RawConnection) -> None:
+    """Forget the posts that are too old to be recognised."""
+    await connection.execute(
+        "DELETE FROM post_fingerprints WHERE seen_at < now() - make_interval(days => $1)", DUPLICATE_DAYS
     )

@@ -6,13 +6,12 @@ import asyncio
 from collections.abc import Sequence
 
 from services.ingress_smtp.intake import Submission
-from services.ingress_smtp.judgement import KnownAuthor
-from services.ingress_smtp.routing import KnownList
 from services.ingress_smtp.trace import Client
 from shared.core.address import Address
 from shared.core.authorship import Belief
 from shared.core.membership import MemberRole, PostingPolicy
 from shared.core.smtp_reply import Reply
+from shared.store.arrivals import KnownAuthor, KnownList
 from shared.store.engine import StoreUnavailable
 from shared.store.messages import NewMessage
 from shared.store.posts import PostsToday

@@ -9,7 +9,9 @@ from uuid import UUID
 import pytest
 
 from shared.core.mailing import TargetKind, TargetState
-from shared.store import messages
+from shared.core.membership import MemberRole
+from shared.store import arrivals, members, messages, posts
+from shared.store.arrivals import KnownAuthor
 from shared.store.engine import Database, RawConnection
 from shared.store.messages import NewMessage, NewTarget, Waiting
 from tests.integration import stored
@@ -22,6 +24,23 @@ async def waiting_of(connection: RawConnection, message: NewMessage) -> Waiting:
         waiting = await messages.take(connection, message.id)
     assert waiting is not None
     return waiting
+
+
+async def test_authors_are_known_who_are_on_the_list_and_did_not_leave_it(connection: RawConnection) -> None:
+    list_id = await stored.new_list(connection, 3)
+    await members.import_rows(connection, list_id, [stored.new_member(4, role=MemberRole.OWNER)])
+    await connection.execute("UPDATE members SET is_moderated = true WHERE email_key = 'member-1@example.com'")
+    await connection.execute("UPDATE members SET status = 'held' WHERE email_key = 'member-2@example.com'")
+    await connection.execute("UPDATE members SET status = 'unsubscribed' WHERE email_key = 'member-3@example.com'")
+    keys = [*(f"member-{number}@example.com" for number in range(1, 5)), "stranger@example.com"]
+    known = await arrivals.known_authors(connection, list_id, keys)
+    assert set(known) == {
+        KnownAuthor(MemberRole.MEMBER, is_moderated=True),
+        KnownAuthor(MemberRole.MEMBER),
+        KnownAuthor(MemberRole.OWNER),
+    }
+    other_list_id = await stored.new_list(connection, 0)
+    assert await arrivals.known_authors(connection, other_list_id, keys) == []
 
 
 async def test_a_message_stored_twice_is_stored_once(connection: RawConnection, database_url: str) -> None:
@@ -96,16 +115,16 @@ async def test_the_same_post_within_seven_days_is_a_duplicate_and_afterwards_is_
         await messages.store(connection, message)
     first_waiting, again_waiting, late_waiting = [await waiting_of(connection, m) for m in (first, again, late)]
 
-    assert await messages.first_of_its_kind(connection, list_id, first_waiting) == first.id
-    assert await messages.first_of_its_kind(connection, list_id, first_waiting) == first.id, "repeated, it is itself"
-    assert await messages.first_of_its_kind(connection, list_id, again_waiting) == first.id
-    assert await messages.first_of_its_kind(connection, other_list_id, again_waiting) == again.id
+    assert await posts.first_of_its_kind(connection, list_id, first_waiting) == first.id
+    assert await posts.first_of_its_kind(connection, list_id, first_waiting) == first.id, "repeated, it is itself"
+    assert await posts.first_of_its_kind(connection, list_id, again_waiting) == first.id
+    assert await posts.first_of_its_kind(connection, other_list_id, again_waiting) == again.id
 
     await _pass(connection, timedelta(days=6, hours=23))
-    assert await messages.first_of_its_kind(connection, list_id, again_waiting) == first.id
+    assert await posts.first_of_its_kind(connection, list_id, again_waiting) == first.id
     await _pass(connection, timedelta(hours=2))
-    assert await messages.first_of_its_kind(connection, list_id, late_waiting) == late.id
-    assert await messages.first_of_its_kind(connection, list_id, again_waiting) == late.id
+    assert await posts.first_of_its_kind(connection, list_id, late_waiting) == late.id
+    assert await posts.first_of_its_kind(connection, list_id, again_waiting) == late.id
 
 
 async def _pass(connection: RawConnection, time: timedelta) -> None:
@@ -117,10 +136,10 @@ async def test_old_fingerprints_are_forgotten(connection: RawConnection) -> None
     old, young = stored.new_message(TARGET), stored.new_message(TARGET)
     for message in (old, young):
         await messages.store(connection, message)
-    await messages.first_of_its_kind(connection, list_id, await waiting_of(connection, old))
+    await posts.first_of_its_kind(connection, list_id, await waiting_of(connection, old))
     await _pass(connection, timedelta(days=8))
-    await messages.first_of_its_kind(connection, list_id, await waiting_of(connection, young))
-    await messages.forget_fingerprints(connection)
+    await posts.first_of_its_kind(connection, list_id, await waiting_of(connection, young))
+    await posts.forget_fingerprints(connection)
     assert await connection.fetchval("SELECT array_agg(message_id) FROM post_fingerprints") == [young.id]
 
 
@@ -132,8 +151,8 @@ async def test_of_two_copies_handled_at_once_one_is_the_first(connection: RawCon
     waiting = [await waiting_of(connection, message) for message in copies]
     async with stored.connected(database_url) as left, stored.connected(database_url) as right:
         firsts = await asyncio.gather(
-            messages.first_of_its_kind(left, list_id, waiting[0]),
-            messages.first_of_its_kind(right, list_id, waiting[1]),
+            posts.first_of_its_kind(left, list_id, waiting[0]),
+            posts.first_of_its_kind(right, list_id, waiting[1]),
         )
     assert firsts[0] == firsts[1]
 

@@ -79,8 +79,8 @@ async def get_dkim_keys(
 async def make_dkim_key(database: Store, keys: Keys, new: NewDkimKey, response: Response) -> DkimKeyAnswer:
     """Make a key for a domain of lists. It signs nothing until its record was found in the DNS and it is activated."""
     domain = _ascii(new.domain)
-    async with database.transaction() as session:
-        if domain is None or not await lists.is_our_domain(session, domain):
+    async with database.raw() as connection:
+        if domain is None or not await lists.is_our_domain(connection, domain):
             wrong = {"pointer": "#/domain", "detail": "No list has an address in this domain."}
             raise Problem(422, "The request is not well formed: see errors.", errors=[wrong])
     selector = new.selector or f"listfleet-{secrets.token_hex(4)}"

@@ -15,9 +15,9 @@ from services.admin_api.routes.subscription_requests import Follow, Following
 from services.admin_api.schemas.base import MAX_ID, Page
 from services.admin_api.schemas.held_posts import HeldPostAnswer, HeldPostDecision, HeldPostRejection, HeldPostText
 from shared.core.held_post import HeldDecision
-from shared.mail.excerpt import excerpt
+from shared.mail.excerpt import MAX_BYTES, excerpt
 from shared.runtime import moderation
-from shared.store import held_posts
+from shared.store import held_posts, messages
 from shared.store.engine import Database
 from shared.store.held_posts import Held
 
@@ -55,7 +55,7 @@ async def get_held_post(database: Store, held_id: HeldId) -> HeldPostText:
         found = await held_posts.get(connection, held_id)
         if found is None:
             raise _unknown(held_id)
-        content = await connection.fetchval("SELECT content FROM messages WHERE id = $1", found.message_id)
+        content = await messages.beginning_of(connection, found.message_id, max_bytes=MAX_BYTES)
     return HeldPostText(**_fields(found), excerpt=excerpt(content))
 
 
