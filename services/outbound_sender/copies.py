@@ -77,7 +77,7 @@ class PersonalContent:
         """What the slots are filled with. Of fields, numbers and truth values are written as JSON writes them."""
         tokens = {} if self.leave_token is None else {TokenSlot.VALUE: self.leave_token(recipient.member_id)}
         if self.tracking is not None:
-            tokens |= self.tracking.values(recipient.delivery_id)
+            tokens |= self.tracking.values(recipient.delivery_id, self.wire.reader_purposes)
         if not self.wire.has_merge_fields:
             return tokens
         fields = json.loads(recipient.fields_json)

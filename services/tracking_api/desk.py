@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import structlog
@@ -12,7 +12,7 @@ from shared.broker.publisher import Publisher
 from shared.contracts.events import LeaveAsked, SubscriptionAsked
 from shared.contracts.topology import TaskQueue
 from shared.core.address import Address, InvalidAddress
-from shared.core.courtesy import MAX_FORMS_A_NETWORK, MAX_FORMS_A_PEER, peer_and_network
+from shared.core.courtesy import MAX_FORMS_A_NETWORK, MAX_FORMS_A_PEER
 from shared.core.held_post import HeldDecision
 from shared.core.membership import DeliveryMode, MemberStatus
 from shared.core.subscription import RequestAction, RequestSource, RequestState, SubscriptionPolicy
@@ -24,7 +24,6 @@ from shared.runtime.subscriptions import Confirmed, Subscriptions
 from shared.store import form_tallies, held_posts, lists, members, subscription_requests
 from shared.store.engine import Database, RawConnection, StoreUnavailable
 from shared.store.held_posts import Held
-from shared.store.members import Membership
 
 _log = structlog.get_logger(__name__)
 
@@ -87,10 +86,10 @@ class Desk:
 
     async def may_ask(self, host: str) -> bool:
         """Whether a client may use a form once more; it is counted."""
-        peer, network = peer_and_network(host)
         async with self._database.raw_transaction() as connection:
-            uses = await form_tallies.count(connection, [peer, network])
-        return uses[network] <= MAX_FORMS_A_NETWORK and (peer == network or uses[peer] <= MAX_FORMS_A_PEER)
+            return await form_tallies.may_use(
+                connection, host, max_a_peer=MAX_FORMS_A_PEER, max_a_network=MAX_FORMS_A_NETWORK
+            )
 
     async def ask(self, list_id: int, address: Address, action: RequestAction) -> int:
         """Keep the request, whoever the address is, for a scheduler to look at: its number."""
@@ -118,7 +117,8 @@ class Desk:
             request = await subscription_requests.look(connection, request_id)
             if request is None or request.is_expired or request.state is not RequestState.CONFIRMING:
                 return None
-            return Open(await _address_of(connection, request.list_id), request.address.spelling, request.action)
+            about = await lists.about(connection, request.list_id)
+            return Open(about.address, request.address.spelling, request.action)
 
     async def confirm(self, request_id: int) -> tuple[Confirmed, Consequences]:
         async with self._database.raw_transaction() as connection:
@@ -128,7 +128,7 @@ class Desk:
         """The address of the list that the member is or was on; `None` when there is no such member."""
         async with self._database.raw_transaction() as connection:
             member = await members.membership_of(connection, member_id)
-            return None if member is None else await _address_of(connection, member.list_id)
+            return None if member is None else (await lists.about(connection, member.list_id)).address
 
     async def leave(self, member_id: int) -> Consequences:
         """Let the member leave: now, or, while the database is down, as soon as it is back.
@@ -148,15 +148,16 @@ class Desk:
     async def settings(self, member_id: int) -> Settings | None:
         """The member's own; `None` for one who left."""
         async with self._database.raw_transaction() as connection:
-            return await self._settings(connection, await members.membership_of(connection, member_id))
+            return await _settings_of(connection, member_id)
 
     async def set_mode(self, member_id: int, mode: DeliveryMode) -> Settings | None:
         """Set how posts come: the settings as they are then."""
         async with self._database.raw_transaction() as connection:
-            if await self._settings(connection, await members.membership_of(connection, member_id)) is None:
+            before = await _settings_of(connection, member_id)
+            if before is None:
                 return None
             await members.set_mode(connection, member_id, mode)
-            return await self._settings(connection, await members.membership_of(connection, member_id))
+            return replace(before, mode=mode)
 
     async def held_post(self, held_id: int) -> Held | None:
         async with self._database.raw() as connection:
@@ -172,11 +173,10 @@ class Desk:
     async def follow(self, consequences: Consequences) -> None:
         await follow(self._database, self._publisher, consequences)
 
-    async def _settings(self, connection: RawConnection, member: Membership | None) -> Settings | None:
-        if member is None or member.status is MemberStatus.UNSUBSCRIBED:
-            return None
-        return Settings(await _address_of(connection, member.list_id), member.address.spelling, member.delivery_mode)
 
-
-async def _address_of(connection: RawConnection, list_id: int) -> str:
-    return str(await connection.fetchval("SELECT name || '@' || domain FROM mailing_lists WHERE id = $1", list_id))
+async def _settings_of(connection: RawConnection, member_id: int) -> Settings | None:
+    member = await members.membership_of(connection, member_id)
+    if member is None or member.status is MemberStatus.UNSUBSCRIBED:
+        return None
+    about = await lists.about(connection, member.list_id)
+    return Settings(about.address, member.address.spelling, member.delivery_mode)

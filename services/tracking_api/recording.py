@@ -61,17 +61,12 @@ class Recorder:
         finally:
             self._sending = None
 
-    async def _keep(self, payload: CopiesRead) -> Exception | None:
-        if not self.is_journalling:
-            try:
-                await self._publisher.publish(TRACKING_QUEUE, payload)
-                return None
-            except BrokerUnavailable as error:
-                _log.warning("events go to the journal", error=str(error))
-                self.is_journalling = True
+    async def _keep(self, payload: CopiesRead) -> JournalFull | None:
+        """`None` when the payload is safe."""
         try:
-            async with self._journal_use:
-                await asyncio.to_thread(self._journal.append, payload)
+            if not await self._is_published(payload):
+                async with self._journal_use:
+                    await asyncio.to_thread(self._journal.append, payload)
         except JournalFull as error:
             _log.error("events are refused", error=str(error))
             return error
@@ -79,6 +74,17 @@ class Recorder:
             _log.exception("events are refused")
             return JournalFull(str(error))
         return None
+
+    async def _is_published(self, payload: CopiesRead) -> bool:
+        if self.is_journalling:
+            return False
+        try:
+            await self._publisher.publish(TRACKING_QUEUE, payload)
+        except BrokerUnavailable as error:
+            _log.warning("events go to the journal", error=str(error))
+            self.is_journalling = True
+            return False
+        return True
 
     async def replay(self) -> None:
         """Hand what is in the journal to the broker whenever it is there, until cancelled."""

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.connection import make_url
 
 from shared.contracts.topology import (
     CONTROL_EXCHANGE,
@@ -51,12 +52,16 @@ def broker_faults() -> Iterator[None]:
 
 async def connect(url: str, name: str) -> AbstractConnection:
     """A new connection, shown as `name` in RabbitMQ's management; raises what aio-pika and the system raise."""
-    return await aio_pika.connect(
-        url,
-        timeout=CONNECT_TIMEOUT_SECONDS,
-        heartbeat=HEARTBEAT_SECONDS,
-        client_properties={"connection_name": name},
+    connection = aio_pika.Connection(
+        make_url(url, heartbeat=HEARTBEAT_SECONDS), client_properties={"connection_name": name}
     )
+    try:
+        await connection.connect(timeout=CONNECT_TIMEOUT_SECONDS)
+    except BaseException:
+        # The library would have it closed whenever it is collected, by a task of whatever loop there is then.
+        await connection.close()
+        raise
+    return connection
 
 
 async def declare_topology(channel: AbstractChannel) -> None:

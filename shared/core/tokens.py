@@ -17,17 +17,17 @@ from enum import Enum
 _VERSION = b"1"
 _KEY_ID_OCTETS = 1
 #: Rows beyond 2^48 would need another version.
-_NUMBER_OCTETS = 6
+NUMBER_OCTETS = 6
 _HOUR_OCTETS = 3
 _MAC_OCTETS = 10
 #: What a token of one row holds, without and with an end.
-_ROW_OCTETS = (_NUMBER_OCTETS, _NUMBER_OCTETS + _HOUR_OCTETS)
+_ROW_OCTETS = (NUMBER_OCTETS, NUMBER_OCTETS + _HOUR_OCTETS)
 #: RFC 7693 §2.1: what a key of BLAKE2b may have at most.
 _MAX_KEY_OCTETS = 64
 #: A token is good for so much longer, since the clock of the node that reads it may be ahead.
 CLOCK_SKEW_SECONDS = 300
-#: The longest token, in characters: whatever is longer is none.
-MAX_TOKEN_CHARACTERS = 2 * (_KEY_ID_OCTETS + _NUMBER_OCTETS + _HOUR_OCTETS + _MAC_OCTETS)
+#: The longest token, which names two numbers, in characters: whatever is longer is none.
+_MAX_TOKEN_CHARACTERS = 2 * (_KEY_ID_OCTETS + 2 * NUMBER_OCTETS + _MAC_OCTETS)
 
 
 class Purpose(Enum):
@@ -63,24 +63,34 @@ class Tokens:
 
         The same arguments give the same token. Some two microseconds.
         """
-        plain = number.to_bytes(_NUMBER_OCTETS, "big")
+        plain = number.to_bytes(NUMBER_OCTETS, "big")
         if ends_at is not None:
             plain += int(ends_at.timestamp() // 3600).to_bytes(_HOUR_OCTETS, "big")
         return self._keys[0].token(purpose, plain)
 
     def read(self, purpose: Purpose, token: str, *, now: datetime) -> int | None:
         """The number of the row; `None` when it is no token for this purpose, or its time is over."""
-        if len(token) > MAX_TOKEN_CHARACTERS or not token.isascii() or not token.isalnum():
-            return None
-        try:
-            octets = bytes.fromhex(token)
-        except ValueError:
-            return None
+        octets = octets_of(token)
         for key in self._keys:
             plain = key.plain(purpose, octets)
             if plain is not None:
-                return None if _is_over(plain[_NUMBER_OCTETS:], now) else int.from_bytes(plain[:_NUMBER_OCTETS], "big")
+                return None if _is_over(plain[NUMBER_OCTETS:], now) else int.from_bytes(plain[:NUMBER_OCTETS], "big")
         return None
+
+
+def octets_of(token: str) -> bytes:
+    """What the digits of a token stand for; nothing when it cannot be one."""
+    if len(token) > _MAX_TOKEN_CHARACTERS or not token.isascii() or not token.isalnum():
+        return b""
+    try:
+        return bytes.fromhex(token)
+    except ValueError:
+        return b""
+
+
+def key_of(secret: bytes) -> bytes:
+    """The secret as BLAKE2b takes it."""
+    return secret if len(secret) <= _MAX_KEY_OCTETS else hashlib.blake2b(secret).digest()
 
 
 class TokenKey:
@@ -88,7 +98,7 @@ class TokenKey:
 
     def __init__(self, secret: bytes, plain_octets: Sequence[int]) -> None:
         """`plain_octets` are the lengths of what its tokens hold, each at most 64."""
-        key = secret if len(secret) <= _MAX_KEY_OCTETS else hashlib.blake2b(secret).digest()
+        key = key_of(secret)
         self._id = hashlib.blake2b(digest_size=_KEY_ID_OCTETS, key=key, person=b"token key's id").digest()
         # Copied for each token: to set up a keyed hash takes longer than to use it.
         self._macs = hashlib.blake2b(digest_size=_MAC_OCTETS, key=key, person=b"token's MAC")

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import quote, urlsplit
 
-from shared.core.tokens import Purpose, TokenKey
+from shared.core.tokens import NUMBER_OCTETS, Purpose, TokenKey, key_of, octets_of
 
 CLICK_PATH = "/c/"
 OPEN_PATH = "/o/"
@@ -27,10 +27,7 @@ OPEN_SUFFIX = ".gif"
 MAX_TARGET_CHARACTERS = 1500
 _MAX_TARGET_PART = 2100
 
-_NUMBER_OCTETS = 6
 _TARGET_MAC_OCTETS = 10
-_MAX_KEY_OCTETS = 64
-_MAX_TOKEN_CHARACTERS = 100
 # What browsers leave out, or take for a slash.
 _ODD = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
 _WEB = re.compile(r"https?://", re.IGNORECASE)
@@ -122,20 +119,15 @@ class TrackedLinks:
         return Click(reader, url) if reader and target_of(url) == url else None
 
     def _read(self, purpose: Purpose, token: str, target: bytes | None) -> Reader | None:
-        if len(token) > _MAX_TOKEN_CHARACTERS or not token.isascii() or not token.isalnum():
-            return None
-        try:
-            octets = bytes.fromhex(token)
-        except ValueError:
-            return None
+        octets = octets_of(token)
         for key in self._keys:
             plain = key.tokens.plain(purpose, octets)
             if plain is None:
                 continue
-            mailing_id = int.from_bytes(plain[:_NUMBER_OCTETS], "big")
+            mailing_id = int.from_bytes(plain[:NUMBER_OCTETS], "big")
             if target is not None and not key.has_signed(mailing_id, target):
                 continue
-            return Reader(mailing_id, int.from_bytes(plain[_NUMBER_OCTETS:], "big") or None)
+            return Reader(mailing_id, int.from_bytes(plain[NUMBER_OCTETS:], "big") or None)
         return None
 
 
@@ -143,9 +135,8 @@ class _Key:
     """One secret, as keys of recipients' tokens and of targets."""
 
     def __init__(self, secret: bytes) -> None:
-        key = secret if len(secret) <= _MAX_KEY_OCTETS else hashlib.blake2b(secret).digest()
-        self.tokens = TokenKey(secret, (2 * _NUMBER_OCTETS,))
-        self._targets = hashlib.blake2b(digest_size=_TARGET_MAC_OCTETS, key=key, person=b"link's target")
+        self.tokens = TokenKey(secret, (2 * NUMBER_OCTETS,))
+        self._targets = hashlib.blake2b(digest_size=_TARGET_MAC_OCTETS, key=key_of(secret), person=b"link's target")
 
     def target_mac(self, mailing_id: int, url: bytes) -> bytes:
         mac = self._targets.copy()
@@ -159,4 +150,4 @@ class _Key:
 
 
 def _octets(number: int) -> bytes:
-    return number.to_bytes(_NUMBER_OCTETS, "big")
+    return number.to_bytes(NUMBER_OCTETS, "big")

@@ -92,6 +92,8 @@ class Wire:
     def __init__(self, message: CompiledMessage) -> None:
         pieces = (*message.fields, *message.body)
         self._slots = [piece for piece in pieces if not isinstance(piece, bytes)]
+        #: What recipients' tokens in the text are for; none where all copies have the same addresses.
+        self.reader_purposes = frozenset(slot.purpose for slot in self._slots if isinstance(slot, ReaderSlot))
         #: Whether the copies have 8-bit bytes; fillings have none.
         self.has_8bit = not all(piece.isascii() for piece in pieces if isinstance(piece, bytes))
         literals: list[list[bytes]] = [[]]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from shared.core.tokens import Purpose
@@ -44,9 +44,9 @@ class Tracking:
     #: Links in plain text as well.
     includes_plain_text: bool = False
 
-    def values(self, delivery_id: int) -> Mapping[str, str]:
-        """What the slots of a recipient's copy are filled with."""
-        return {name: self._token(purpose, delivery_id) for purpose, name in _VALUES.items()}
+    def values(self, delivery_id: int, purposes: Collection[Purpose]) -> Mapping[str, str]:
+        """What the slots of a recipient's copy that are for these purposes are filled with."""
+        return {_VALUES[purpose]: self._token(purpose, delivery_id) for purpose in purposes}
 
     def pieces(self, text: str, *, is_html: bool, has_image: bool) -> list[str | ReaderSlot]:
         """`text` with its links tracked, and with an image at its end if it is to have one: literals, and slots between

@@ -12,8 +12,8 @@ from shared.core.courtesy import CountedAs
 from shared.mail.notice_kinds import DEFAULTS, NoticeKind
 from shared.mail.notices import NoticeText, Writing, compose, subject_of
 from shared.mail.template import ListHeaders
-from shared.store import notice_templates, notices
-from shared.store.engine import RawConnection, fetch_one
+from shared.store import lists, notice_templates, notices
+from shared.store.engine import RawConnection
 from shared.store.notices import ComposedNotice
 
 #: What nobody published by then, the sweep does.
@@ -60,7 +60,8 @@ async def send(connection: RawConnection, notice: Notice) -> Sequence[int]:
         counted_as=notice.counted_as,
     ):
         return ()
-    listed = await _list_headers(connection, notice.list_id)
+    about = await lists.about(connection, notice.list_id)
+    listed = ListHeaders(about.name, about.domain, about.display_name, is_announcement=False)
     writing = Writing(
         text=await _text(connection, notice),
         values={**_common_values(listed, notice.to), **notice.values},
@@ -78,11 +79,6 @@ async def send(connection: RawConnection, notice: Notice) -> Sequence[int]:
         to=notice.to,
     )
     return await notices.release_to(connection, notice.cause, composed, publish_after_seconds=PUBLISH_AFTER_SECONDS)
-
-
-async def _list_headers(connection: RawConnection, list_id: int) -> ListHeaders:
-    row = await fetch_one(connection, "SELECT name, domain, display_name FROM mailing_lists WHERE id = $1", list_id)
-    return ListHeaders(row["name"], row["domain"], row["display_name"], is_announcement=False)
 
 
 async def _text(connection: RawConnection, notice: Notice) -> NoticeText:

@@ -20,7 +20,6 @@ from shared.core.subscription import (
     RequestSource,
     RequestState,
     Step,
-    SubscriptionPolicy,
     first_step,
     step_after_confirmation,
 )
@@ -28,9 +27,10 @@ from shared.mail.notice_kinds import NoticeKind
 from shared.runtime import notices
 from shared.runtime.consequences import Consequences
 from shared.runtime.notices import Notice
-from shared.store import members, subscription_requests
+from shared.store import lists, members, subscription_requests
 from shared.store import notices as kept_notices
-from shared.store.engine import RawConnection, fetch_one
+from shared.store.engine import RawConnection
+from shared.store.lists import AboutList
 from shared.store.members import Membership
 from shared.store.subscription_requests import Request
 
@@ -54,20 +54,6 @@ class Confirmed(Enum):
     GONE = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class AboutList:
-    """What is said of a list, and how one comes to it."""
-
-    id: int
-    name: str
-    domain: str
-    policy: SubscriptionPolicy
-
-    @property
-    def address(self) -> str:
-        return f"{self.name}@{self.domain}"
-
-
 class Subscriptions:
     """The steps. Without state: any process does any of them."""
 
@@ -80,7 +66,7 @@ class Subscriptions:
         One mail at most goes to the request's address, and to an address that is none of the list's only where it
         wrote itself, or asks to join.
         """
-        about = await _about(connection, request.list_id)
+        about = await lists.about(connection, request.list_id)
         member = await members.membership(connection, request.list_id, request.address.key)
         is_invited = request.source is RequestSource.INVITATION
         step = first_step(request.action, about.policy, member.status if member else None, is_invited=is_invited)
@@ -113,7 +99,7 @@ class Subscriptions:
         if request.state is not RequestState.CONFIRMING:
             return Confirmed.GONE, Consequences()
         await kept_notices.count_no_more(connection, _cause(request, "confirm"))
-        about = await _about(connection, request.list_id)
+        about = await lists.about(connection, request.list_id)
         is_invited = request.source is RequestSource.INVITATION
         step = step_after_confirmation(request.action, about.policy, is_invited=is_invited)
         say = _Answerer(connection, about, request)
@@ -127,13 +113,13 @@ class Subscriptions:
 
     async def approve(self, connection: RawConnection, request: Request) -> Consequences:
         """The owners let the pending request's address in."""
-        about = await _about(connection, request.list_id)
+        about = await lists.about(connection, request.list_id)
         member = await members.membership(connection, request.list_id, request.address.key)
         return await self._do(connection, about, request, member, _Answerer(connection, about, request))
 
     async def reject(self, connection: RawConnection, request: Request, reason: str) -> Consequences:
         """The owners do not; the address is told, with their reason."""
-        about = await _about(connection, request.list_id)
+        about = await lists.about(connection, request.list_id)
         await subscription_requests.move(connection, request.id, RequestState.REJECTED)
         return await _Answerer(connection, about, request).say(NoticeKind.REJECTED, reason=reason)
 
@@ -149,7 +135,7 @@ class Subscriptions:
         self, connection: RawConnection, list_id: int, address: Address, because: str
     ) -> Consequences:
         """Tell a member who was held now, and why. An answer to the mail, or its page's button, lets it in again."""
-        about = await _about(connection, list_id)
+        about = await lists.about(connection, list_id)
         request = await subscription_requests.add(
             connection, list_id, address, RequestAction.JOIN, RequestSource.INVITATION
         )
@@ -287,10 +273,3 @@ class _Answerer:
 
 def _cause(request: Request, word: str) -> str:
     return f"request:{request.id}:{word}"
-
-
-async def _about(connection: RawConnection, list_id: int) -> AboutList:
-    row = await fetch_one(
-        connection, "SELECT id, name, domain, subscription_policy FROM mailing_lists WHERE id = $1", list_id
-    )
-    return AboutList(row["id"], row["name"], row["domain"], SubscriptionPolicy(row["subscription_policy"]))

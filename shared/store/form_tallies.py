@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import Column, DateTime, Index
 from sqlmodel import Field, SQLModel
 
+from shared.core.courtesy import peer_and_network
 from shared.store.engine import RawConnection
 
 
@@ -22,8 +22,12 @@ class FormTally(SQLModel, table=True):
     uses: int
 
 
-async def count(connection: RawConnection, peers: Sequence[str]) -> Mapping[str, int]:
-    """Count one use more for each of these; how many each had within this hour, this one included."""
+async def may_use(
+    connection: RawConnection, host: str, *, max_a_peer: int, max_a_network: int, counted_as: str = ""
+) -> bool:
+    """Whether a client may do it once more within this hour, by its address and by its network; it is counted, under
+    names that begin with `counted_as`."""
+    peer, network = (f"{counted_as}{each}" for each in peer_and_network(host))
     rows = await connection.fetch(
         """
         INSERT INTO form_tallies AS tally (peer, hour_at, uses)
@@ -31,9 +35,10 @@ async def count(connection: RawConnection, peers: Sequence[str]) -> Mapping[str,
         ON CONFLICT (peer, hour_at) DO UPDATE SET uses = tally.uses + 1
         RETURNING peer, uses
         """,
-        sorted(set(peers)),
+        list({peer, network}),
     )
-    return {row["peer"]: row["uses"] for row in rows}
+    uses = {row["peer"]: row["uses"] for row in rows}
+    return uses[network] <= max_a_network and (peer == network or uses[peer] <= max_a_peer)
 
 
 async def forget(connection: RawConnection) -> None:

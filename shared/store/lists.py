@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 
@@ -20,7 +21,7 @@ from shared.core.subscription import SubscriptionPolicy
 from shared.core.tracking import TrackingPolicy
 from shared.store.columns import enum_type, identity_field, moment_field, texts_column, within
 from shared.store.copies import CopyColumns
-from shared.store.engine import RawConnection, Session
+from shared.store.engine import RawConnection, Session, fetch_one
 
 
 class MailingList(CopyColumns, table=True):
@@ -195,6 +196,33 @@ async def get(session: Session, list_id: int) -> MailingList | None:
 async def lane_of(connection: RawConnection, list_id: int) -> Lane:
     """The lane of what is posted to the list."""
     return Lane(await connection.fetchval("SELECT lane FROM mailing_lists WHERE id = $1", list_id))
+
+
+@dataclass(frozen=True, slots=True)
+class AboutList:
+    """What is said of a list, and how one comes to it."""
+
+    id: int
+    name: str
+    domain: str
+    display_name: str
+    policy: SubscriptionPolicy
+
+    @property
+    def address(self) -> str:
+        return f"{self.name}@{self.domain}"
+
+
+async def about(connection: RawConnection, list_id: int) -> AboutList:
+    """What is said of the list, which is there."""
+    row = await fetch_one(
+        connection,
+        "SELECT id, name, domain, display_name, subscription_policy FROM mailing_lists WHERE id = $1",
+        list_id,
+    )
+    return AboutList(
+        row["id"], row["name"], row["domain"], row["display_name"], SubscriptionPolicy(row["subscription_policy"])
+    )
 
 
 async def id_of(connection: RawConnection, name: str, domain: str) -> int | None:

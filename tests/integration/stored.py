@@ -58,6 +58,17 @@ async def empty(connection: RawConnection) -> None:
     await connection.execute("; ".join(f"DELETE FROM {table}" for table in _TABLES))
 
 
+async def not_at_the_hours_end(connection: RawConnection) -> None:
+    """Wait, in an hour's last 20 seconds, for the next one: what is counted by the hour begins anew there."""
+    await connection.execute(
+        """
+        SELECT pg_sleep(extract(epoch FROM next_at - now()))
+        FROM (SELECT date_trunc('hour', now()) + interval '1 hour' AS next_at) t
+        WHERE next_at < now() + interval '20 seconds'
+        """
+    )
+
+
 def new_member(number: int, **changes: object) -> NewMember:
     row = {
         "email": f"Member-{number}@example.com",

@@ -282,6 +282,7 @@ async def test_answers_end_when_somebody_asks_for_too_many(house: House) -> None
 
 
 async def test_one_server_brings_only_so_many_commands(house: House) -> None:
+    await stored.not_at_the_hours_end(house.connection)
     await house.write("join", author="bob@example.com")
     await house.connection.execute("UPDATE form_tallies SET uses = $1", MAX_COMMANDS_A_PEER - 1)
     assert await house.write("join") == "obeyed"

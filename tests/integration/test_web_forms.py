@@ -161,6 +161,7 @@ async def test_what_is_no_address_is_told_so(web: Web, text: str) -> None:
 
 
 async def test_a_client_and_a_network_may_ask_only_so_often(web: Web) -> None:
+    await stored.not_at_the_hours_end(web.connection)
     codes = [(await web.ask("join", f"a{number}@example.com")).status_code for number in range(MAX_FORMS_A_PEER + 2)]
     assert codes == [200] * MAX_FORMS_A_PEER + [429] * 2
     assert (await web.ask("join", "b@example.com", host="192.0.2.9")).status_code == 200

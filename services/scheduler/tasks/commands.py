@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from shared.core.address import Address
-from shared.core.courtesy import MAX_COMMANDS_A_NETWORK, MAX_COMMANDS_A_PEER, CountedAs, peer_and_network
+from shared.core.courtesy import MAX_COMMANDS_A_NETWORK, MAX_COMMANDS_A_PEER, CountedAs
 from shared.core.list_address import Door, DoorAddress
 from shared.core.mailing import TargetState
 from shared.core.subscription import RequestAction, RequestSource
@@ -150,9 +150,9 @@ def _action(command: Command) -> RequestAction | None:
 
 async def _may_ask(connection: RawConnection, host: str) -> bool:
     """Whether the server that a message came from may bring one more; it is counted."""
-    peer, network = (f"mail {each}" for each in peer_and_network(host))
-    uses = await form_tallies.count(connection, [peer, network])
-    return uses[network] <= MAX_COMMANDS_A_NETWORK and (peer == network or uses[peer] <= MAX_COMMANDS_A_PEER)
+    return await form_tallies.may_use(
+        connection, host, max_a_peer=MAX_COMMANDS_A_PEER, max_a_network=MAX_COMMANDS_A_NETWORK, counted_as="mail "
+    )
 
 
 async def _which(connection: RawConnection, address: Address) -> list[str]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import socket
 
+import aio_pika
 import pytest
 
-from shared.broker.connection import BrokerUnavailable, broker_faults
+from shared.broker.connection import BrokerUnavailable, broker_faults, connect
 
 
 @pytest.mark.parametrize("error", [ConnectionResetError("gone"), TimeoutError(), RuntimeError("closed")])
@@ -32,3 +35,17 @@ async def test_whoever_is_cancelled_while_it_waits_is_cancelled() -> None:
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
+
+
+async def test_a_connection_that_is_not_made_leaves_nothing_to_close() -> None:
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        url = f"amqp://127.0.0.1:{deaf.getsockname()[1]}/"
+        # The error keeps what it came through.
+        with pytest.raises(OSError, match="Connect call failed") as failed:
+            await connect(url, "test")
+    (tried,) = (
+        each for each in gc.get_objects() if isinstance(each, aio_pika.Connection) and str(each).startswith(url)
+    )
+    assert tried.is_closed
+    del failed

@@ -30,7 +30,7 @@ _IMAGE = re.compile(r'<img src="' + re.escape(BASE) + r'/o/(\w+)\.gif"')
 
 
 def filled(text: str, tracking: Tracking = FULL, *, is_html: bool = True, has_image: bool = False) -> str:
-    values = tracking.values(11)
+    values = tracking.values(11, (Purpose.CLICK, Purpose.OPEN))
     pieces = tracking.pieces(text, is_html=is_html, has_image=has_image)
     return "".join(
         piece.fill(values).decode().removesuffix("=\r\n") if isinstance(piece, ReaderSlot) else piece
@@ -198,7 +198,11 @@ def test_a_copy_is_well_formed_in_any_encoding(encoding: str, is_personal: bool)
     wire = Wire(compile_message(message.as_bytes(), is_personal=is_personal, tracking=FULL))
     assert wire.has_slots
     assert not wire.has_merge_fields
-    segments = b"".join(wire.segments(wire.fill(FULL.values(11)))).removesuffix(b".\r\n").replace(b"\r\n..", b"\r\n.")
+    segments = (
+        b"".join(wire.segments(wire.fill(FULL.values(11, wire.reader_purposes))))
+        .removesuffix(b".\r\n")
+        .replace(b"\r\n..", b"\r\n.")
+    )
     copy = email.message_from_bytes(segments, policy=email.policy.SMTP)
     assert isinstance(copy, EmailMessage)
     assert not [line for line in segments.split(b"\r\n") if len(line) > 998]

@@ -12,7 +12,7 @@ from services.outbound_sender.copies import PersonalContent, WireContent
 from services.outbound_sender.rendering import compile_mailing
 from shared.core.dkim import DkimAlgorithm
 from shared.core.links import Links
-from shared.core.tokens import Tokens
+from shared.core.tokens import Purpose, Tokens
 from shared.core.tracking import Click, Reader, TrackedLinks
 from shared.mail.dkim import SigningKey
 from shared.mail.dkim_keys import make_key, record_text
@@ -68,6 +68,13 @@ def test_anonymous_copies_are_shared() -> None:
     assert isinstance(made, WireContent)
     text = written(made).replace(b"=\r\n", b"").decode()
     assert LINKS.read_open(re.findall(BASE + r"/o/(\w+)\.gif", text)[0]) == Reader(7, None)
+
+
+def test_what_is_the_same_for_all_is_not_made_for_each() -> None:
+    for is_anonymous, purposes in ((True, set()), (False, {Purpose.CLICK, Purpose.OPEN})):
+        made = content(is_anonymous=is_anonymous)
+        assert isinstance(made, PersonalContent)
+        assert made.wire.reader_purposes == purposes
 
 
 def test_tracked_copies_are_made_where_they_are_wanted() -> None:

@@ -101,6 +101,20 @@ async def test_a_full_journal_refuses_and_goes_on_when_the_broker_is_back(tmp_pa
     replaying.cancel()
 
 
+async def test_whoever_waits_is_told_of_a_fault_of_ours(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as faulty:
+        faulty.setattr(node.publisher, "publish", fail)
+        waiting = [asyncio.create_task(node.recorder.record(event(number))) for number in range(2)]
+        results = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 5)
+    assert [type(result) for result in results] == [JournalFull, JournalFull]
+    await node.recorder.record(event(3))
+    assert told(node.publisher) == [event(3)]
+
+
+async def fail(*_arguments: object) -> None:
+    raise ValueError("nobody expected this")
+
+
 async def test_a_link_leads_where_the_author_said_and_the_event_is_safe_before(node: Node) -> None:
     answer = await node.client.get(CLICK, headers=BROWSER)
     assert (answer.status_code, answer.headers["Location"], answer.content) == (302, URL, b"")
