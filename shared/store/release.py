@@ -96,18 +96,24 @@ async def make_batches(
                 WHEN deaths >= $4 THEN -delivery_id
                 ELSE (row_number() OVER (PARTITION BY deaths >= $4 ORDER BY due_at, delivery_id) - 1) / $3
             END AS place FROM due
+        ), led AS MATERIALIZED (
+            SELECT delivery_id, place, CASE WHEN row_number() OVER (PARTITION BY place) = 1
+                                            THEN nextval(pg_get_serial_sequence('batches', 'id')) END AS new_id
+            FROM placed
         ), numbered AS MATERIALIZED (
-            SELECT place, count(*)::int AS n, nextval(pg_get_serial_sequence('batches', 'id')) AS batch_id
-            FROM placed GROUP BY place
+            -- A window, since a join of the recipients with their batches may be planned as each with each.
+            SELECT delivery_id, max(new_id) OVER (PARTITION BY place) AS batch_id FROM led
+        ), sized AS (
+            SELECT batch_id, count(*)::int AS n FROM numbered GROUP BY batch_id
         ), batch AS (
             INSERT INTO batches (id, mailing_id, mailing_created_at, lane, state, open, unstarted, publish_due_at)
             SELECT batch_id, $1, mailings.created_at, $5, 'released', n, n, now() + make_interval(secs => $6)
-            FROM numbered JOIN mailings ON mailings.id = $1
+            FROM sized JOIN mailings ON mailings.id = $1
         ), taken AS (
             UPDATE outstanding o SET batch_id = numbered.batch_id
-            FROM placed JOIN numbered USING (place) WHERE o.delivery_id = placed.delivery_id
+            FROM numbered WHERE o.delivery_id = numbered.delivery_id
         )
-        SELECT batch_id FROM numbered
+        SELECT batch_id FROM sized
         """,
         mailing_id,
         recipients,

@@ -97,6 +97,8 @@ class Look:
     milliseconds: float
     touched: Mapping[str, int]
     has_seq_scan: bool
+    #: Pairs of rows that a join looked at in vain.
+    compared: int
 
 
 class ExplainingConnection:
@@ -140,7 +142,9 @@ async def explain(connection: RawConnection, statement: str, values: Sequence[ob
     explained = json.loads(answer)[0]
     touched: dict[str, int] = {}
     has_seq_scan = False
+    compared = 0
     for node in _nodes(explained["Plan"]):
+        compared += round(node.get("Rows Removed by Join Filter", 0) * node["Actual Loops"])
         walked = str(node.get("Index Name") if node["Node Type"] == "Bitmap Index Scan" else node.get("Relation Name"))
         table = next((name for name in LARGE_TABLES if name in walked), None)
         if table is None or "Scan" not in node["Node Type"]:
@@ -149,7 +153,7 @@ async def explain(connection: RawConnection, statement: str, values: Sequence[ob
         touched[table] = touched.get(table, 0) + round(rows * node["Actual Loops"])
         has_seq_scan = has_seq_scan or node["Node Type"] == "Seq Scan"
     milliseconds = explained["Execution Time"] + explained["Planning Time"]
-    return Look(" ".join(statement.split()), milliseconds, touched, has_seq_scan)
+    return Look(" ".join(statement.split()), milliseconds, touched, has_seq_scan, compared)
 
 
 async def rows_fetched(connection: RawConnection) -> Mapping[str, tuple[int, int]]:

@@ -56,13 +56,15 @@ async def connection(database_url: str, mailing_id: int) -> AsyncIterator[RawCon
 async def assert_narrow(
     connection: RawConnection, call: Callable[[RawConnection], Awaitable[Any]], *, at_most: int
 ) -> None:
-    """No statement of the call reads a large table through, or touches more than `at_most` rows of one."""
+    """No statement of the call reads a large table through, touches more than `at_most` rows of one, or joins more than
+    so many pairs in vain."""
     explaining = ExplainingConnection(connection)
     await call(cast("RawConnection", explaining))
     assert explaining.looks
     for look in explaining.looks:
         assert not look.has_seq_scan, look.statement
         assert max(look.touched.values(), default=0) <= at_most, f"{look.touched} {look.statement}"
+        assert look.compared <= at_most, f"{look.compared} {look.statement}"
 
 
 async def test_a_claim_touches_its_batch(connection: RawConnection) -> None:
@@ -130,6 +132,17 @@ async def test_windows_are_counted_from_batches_and_waiting_ones_up_to_the_limit
 
 
 async def test_making_batches_touches_what_is_released(connection: RawConnection, mailing_id: int) -> None:
+    await assert_narrow(
+        connection,
+        lambda c: release.make_batches(
+            c, Lane.POSTS, mailing_id, recipients=500, batch_size=100, publish_after_seconds=5
+        ),
+        at_most=1500,
+    )
+
+
+async def test_making_a_batch_for_each_touches_each_once(connection: RawConnection, mailing_id: int) -> None:
+    await connection.execute("UPDATE outstanding SET deaths = 2 WHERE batch_id IS NULL")
     await assert_narrow(
         connection,
         lambda c: release.make_batches(

@@ -76,7 +76,7 @@ async def test_as_many_are_released_as_the_nodes_can_start_in_two_seconds(
     await stored.new_mailing(connection, 1000)
     await step_until_full(releaser)
     assert await unstarted(connection) == 300
-    ids = [row["id"] for row in await connection.fetch("SELECT id FROM batches")]
+    ids = [row["id"] for row in await connection.fetch("SELECT id FROM batches ORDER BY id")]
     assert sorted(payload.batch_id for _, payload in publisher.published if isinstance(payload, SendBatch)) == ids
     assert {queue for queue, _ in publisher.published} == {"send.posts"}
     await step_until_full(releaser)
