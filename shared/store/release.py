@@ -113,7 +113,7 @@ async def make_batches(
             UPDATE outstanding o SET batch_id = numbered.batch_id
             FROM numbered WHERE o.delivery_id = numbered.delivery_id
         )
-        SELECT batch_id FROM sized
+        SELECT batch_id FROM sized ORDER BY batch_id
         """,
         mailing_id,
         recipients,
