@@ -35,19 +35,23 @@ class BrokerUnavailable(Exception):
 def broker_faults() -> Iterator[None]:
     """Within it, whatever is raised because the broker is lost becomes `BrokerUnavailable`.
 
-    That can be a CancelledError that nobody asked of the current task: the library cancels its own when a connection is
-    lost, and hands that on to the calls under way.
+    Cancellations are what was asked of the current task, no more and no less: the library hands on those of its own
+    tasks, which it cancels when a connection is lost, to the calls under way; and it loses some that come during one.
     """
     task = asyncio.current_task()
     cancellations = task.cancelling() if task else 0
+
+    def is_cancelled() -> bool:
+        return task is not None and task.cancelling() > cancellations
+
     try:
         yield
-    except (aio_pika.exceptions.AMQPError, OSError, TimeoutError, RuntimeError) as error:
+    except (aio_pika.exceptions.AMQPError, OSError, TimeoutError, RuntimeError, asyncio.CancelledError) as error:
+        if is_cancelled():
+            raise asyncio.CancelledError from error
         raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
-    except asyncio.CancelledError as error:
-        if task is None or task.cancelling() > cancellations:
-            raise
-        raise BrokerUnavailable("the connection was lost") from error
+    if is_cancelled():
+        raise asyncio.CancelledError
 
 
 async def connect(url: str, name: str) -> AbstractConnection:

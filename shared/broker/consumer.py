@@ -140,9 +140,10 @@ class Consumer(Generic[P]):
     async def _consume_on_one_connection(self) -> None:
         connection = await connect(self._url, self._name)
         try:
-            async with asyncio.timeout(_SETUP_SECONDS):
-                channel = await connection.channel()
-                await declare_topology(channel)
+            with broker_faults():
+                async with asyncio.timeout(_SETUP_SECONDS):
+                    channel = await connection.channel()
+                    await declare_topology(channel)
             underlay = await channel.get_underlay_channel()
             underlay.on_consumer_cancel_callbacks.add(self._on_cancelled_by_broker)
             channel.close_callbacks.add(self._on_closed)
@@ -157,21 +158,22 @@ class Consumer(Generic[P]):
         tag: str | None = None
         prefetch = 0
         while not channel.is_closed and not self._cancelled_by_broker:
-            self._changed.clear()
-            if prefetch != self._prefetch or not self._wanted.is_set():
-                if tag is not None:
-                    await queue.cancel(tag, timeout=_LOOK_SECONDS)
-                tag = None
-            if tag is None and self._wanted.is_set():
-                prefetch = self._prefetch
-                await channel.set_qos(prefetch_count=prefetch, timeout=_LOOK_SECONDS)
-                tag = await queue.consume(self._on_message, timeout=_LOOK_SECONDS)
-            try:
-                async with asyncio.timeout(_LOOK_SECONDS):
-                    await self._changed.wait()
-            except TimeoutError:
-                # A queue deleted while nothing is consumed sends no word: look, and start anew when it is gone.
-                await channel.declare_queue(self._queue_name, passive=True, timeout=_LOOK_SECONDS)
+            with broker_faults():
+                self._changed.clear()
+                if prefetch != self._prefetch or not self._wanted.is_set():
+                    if tag is not None:
+                        await queue.cancel(tag, timeout=_LOOK_SECONDS)
+                    tag = None
+                if tag is None and self._wanted.is_set():
+                    prefetch = self._prefetch
+                    await channel.set_qos(prefetch_count=prefetch, timeout=_LOOK_SECONDS)
+                    tag = await queue.consume(self._on_message, timeout=_LOOK_SECONDS)
+                try:
+                    async with asyncio.timeout(_LOOK_SECONDS):
+                        await self._changed.wait()
+                except TimeoutError:
+                    # A queue deleted while nothing is consumed sends no word: look, and start anew when it is gone.
+                    await channel.declare_queue(self._queue_name, passive=True, timeout=_LOOK_SECONDS)
 
     def _on_cancelled_by_broker(self, _frame: object) -> None:
         self._cancelled_by_broker = True
@@ -231,19 +233,17 @@ class ControlListener:
     async def _listen_on_one_connection(self) -> None:
         connection = await connect(self._url, self._name)
         try:
-            async with asyncio.timeout(_SETUP_SECONDS):
-                channel = await connection.channel()
-                await declare_topology(channel)
-                queue = await channel.declare_queue(exclusive=True, auto_delete=True)
-                await queue.bind(CONTROL_EXCHANGE)
             gone = asyncio.Event()
-            underlay = await channel.get_underlay_channel()
-            underlay.on_consumer_cancel_callbacks.add(lambda _frame: gone.set())
-            channel.close_callbacks.add(lambda *_: gone.set())
-            await queue.consume(self._on_message, no_ack=True)
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise asyncio.CancelledError  # The library lost it on the way, and nobody says it twice.
+            with broker_faults():
+                async with asyncio.timeout(_SETUP_SECONDS):
+                    channel = await connection.channel()
+                    await declare_topology(channel)
+                    queue = await channel.declare_queue(exclusive=True, auto_delete=True)
+                    await queue.bind(CONTROL_EXCHANGE)
+                    underlay = await channel.get_underlay_channel()
+                    underlay.on_consumer_cancel_callbacks.add(lambda _frame: gone.set())
+                    channel.close_callbacks.add(lambda *_: gone.set())
+                    await queue.consume(self._on_message, no_ack=True)
             await gone.wait()
         finally:
             await close_quietly(connection)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import socket
 
@@ -49,3 +50,24 @@ async def test_a_connection_that_is_not_made_leaves_nothing_to_close() -> None:
     )
     assert tried.is_closed
     del failed
+
+
+@pytest.mark.parametrize("error", [None, ConnectionResetError("gone")])
+async def test_a_cancellation_that_the_library_loses_is_said_again(error: Exception | None) -> None:
+    async def loses_it() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        if error is not None:
+            raise error
+
+    async def call() -> None:
+        with broker_faults():
+            await loses_it()
+        await asyncio.sleep(60)
+
+    calling = asyncio.create_task(call())
+    await asyncio.sleep(0)
+    calling.cancel()
+    async with asyncio.timeout(5):
+        with pytest.raises(asyncio.CancelledError):
+            await calling
