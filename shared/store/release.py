@@ -149,7 +149,7 @@ async def publish_due(
     rows = await connection.fetch(
         """
         SELECT id FROM batches WHERE lane = $1 AND is_limited = $2 AND state = 'released' AND publish_due_at < now()
-        ORDER BY publish_due_at LIMIT $3
+        ORDER BY publish_due_at, id LIMIT $3
         """,
         lane.value,
         is_limited,
