@@ -35,7 +35,7 @@ TURNS = 4
 _READERS = 20_000
 _LINKS = 5
 _NAME = "redirects"
-_MAX_WAITS = 3
+_MAX_LOOKS = 3
 _QUIET_SECONDS = 1.0
 
 
@@ -44,6 +44,8 @@ class Redirected:
     """What one round came to."""
 
     nginx_per_second: float
+    #: Of its worker.
+    nginx_cpu_seconds_per_1000: float
     per_second: float
     #: Of the node's process alone.
     cpu_seconds_per_1000: float
@@ -70,25 +72,30 @@ class Redirects:
         #: HAProxy's port before one node, and before both.
         self.one_behind = self.two_behind = 0
 
+    def warm_up(self) -> None:
+        """Have each node meet the broker, and what nodes do once in their lives done."""
+        for port in self._ports:
+            self._asker.follow_one(port)
+            self._asked(port, seconds=WARM_UP_SECONDS)
+
     def round(self) -> Redirected:
         first, *_ = self._nodes
-        with (
-            _pinned(self._nginx_pid, _CORES[:1]),
-            _pinned(self._broker.pid, _CORES[1:]),
-            _pinned(first.pid, _CORES[:1]),
-        ):
+        mine, others = _CORES[:1], _CORES[1:]
+        with _pinned(self._nginx_pid, mine), _pinned(self._broker.pid, others), _pinned(first.pid, mine):
+            before = cpu_seconds([self._nginx_pid])
             nginx = self._asker.ask(self._nginx_port, seconds=SECONDS)
-            self._asked(self._ports[0], seconds=WARM_UP_SECONDS)
-            cpu_before_seconds = cpu_seconds([first.pid])
+            nginx_used = cpu_seconds([self._nginx_pid]) - before
+            before = cpu_seconds([first.pid])
             whole = self._asked(self._ports[0])
-            cpu_used_seconds = cpu_seconds([first.pid]) - cpu_before_seconds
+            used = cpu_seconds([first.pid]) - before
             half = self._at_half(whole)
         with _taking_turns([node.pid for node in self._nodes]):
             one, two = self._asked(self.one_behind), self._asked(self.two_behind)
         return Redirected(
             nginx_per_second=nginx.per_second,
+            nginx_cpu_seconds_per_1000=nginx_used / nginx.answers * 1000,
             per_second=whole.per_second,
-            cpu_seconds_per_1000=cpu_used_seconds / whole.answers * 1000,
+            cpu_seconds_per_1000=used / whole.answers * 1000,
             p99_ms=half.p99_ms,
             half_per_second=half.per_second,
             one_behind_per_second=one.per_second,
@@ -105,10 +112,10 @@ class Redirects:
         return asked
 
     def _at_half(self, whole: Asked) -> Asked:
-        """At half of the rate, or a little above."""
+        """At half of the rate, or a little above: each connection asks once a period."""
         period_ms = 2 * CONNECTIONS / whole.per_second * 1000
-        wait_ms = max(1, round(period_ms - whole.mean_ms / 2))
-        for _ in range(_MAX_WAITS):
+        wait_ms = max(1, round(period_ms))
+        for _ in range(_MAX_LOOKS):
             asked = self._asked(self._ports[0], wait_ms=wait_ms)
             if asked.per_second >= whole.per_second / 2 or wait_ms == 1:
                 break
@@ -146,6 +153,7 @@ def running_redirects(folder: Path, broker: RabbitMQ) -> Iterator[Redirects]:
         measured = Redirects(nodes, ports, (nginx.pid, nginx_port), asker, broker)
         measured.one_behind = stack.enter_context(running_haproxy(folder, ports[:1]))
         measured.two_behind = stack.enter_context(running_haproxy(folder, ports))
+        measured.warm_up()
         yield measured
 
 

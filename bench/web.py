@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -103,6 +105,13 @@ class Asker:
         self._folder, self._connections, self._core = folder, connections, core
         self._paths = folder / "paths"
         self._paths.write_text("".join(f"{path}\n" for path in paths))
+
+    def follow_one(self, port: int) -> None:
+        """One request, which may take a while. Raises OSError."""
+        connection = http.client.HTTPConnection(LOOPBACK, port, timeout=30)
+        with contextlib.closing(connection):
+            connection.request("GET", self._paths.read_text().split()[0], headers=_FIELDS)
+            connection.getresponse().read()
 
     def ask(self, port: int, *, seconds: int, wait_ms: int = 0) -> Asked:
         """As fast as answers come, or after a wait of so many milliseconds on average. Raises AnswersMissingError."""

@@ -151,7 +151,7 @@ class Front(asyncio.Protocol):
         if not is_safe:
             self._hand_over(request + self._ahead)
             return
-        self._transport.write(_written(event, with_content=with_content))
+        self._transport.write(_written(event.url, int(time.time()), with_content=with_content))
         if self._is_ending:
             self._transport.close()
             return
@@ -185,18 +185,10 @@ class Front(asyncio.Protocol):
             self._timer.cancel()
 
 
-def _written(event: ReadEvent, *, with_content: bool) -> bytes:
-    status, headers, body = answer_to(event)
-    fields = b"".join([b"%b: %b\r\n" % field for field in headers])
-    return b"HTTP/1.1 %d %b\r\ndate: %b\r\n%b\r\n%b" % (
-        status,
-        _PHRASES[status],
-        _date(int(time.time())),
-        fields,
-        body if with_content else b"",
-    )
-
-
-@lru_cache(maxsize=2)
-def _date(second: int) -> bytes:
-    return formatdate(second, usegmt=True).encode()
+@lru_cache(maxsize=4096)
+def _written(url: str | None, second: int, *, with_content: bool) -> bytes:
+    """The whole answer as it is sent within a second (RFC 9110 §6.6.1 wants its date)."""
+    status, headers, body = answer_to(url)
+    date = formatdate(second, usegmt=True).encode()
+    fields = b"".join([b"%b: %b\r\n" % field for field in ((b"date", date), *headers)])
+    return b"HTTP/1.1 %d %b\r\n%b\r\n%b" % (status, _PHRASES[status], fields, body if with_content else b"")

@@ -70,11 +70,11 @@ class Tracking:
         return ReadEvent(_new_id(now), now, reader.mailing_id, reader.delivery_id, url, sign)
 
 
-def answer_to(event: ReadEvent) -> tuple[int, Headers, bytes]:
+def answer_to(url: str | None) -> tuple[int, Headers, bytes]:
     """Status, header fields and content, once the event is safe: 302 to where the link leads, or the image."""
-    if event.url is None:
+    if url is None:
         return 200, _IMAGE, PIXEL
-    return 302, (*_REDIRECT, (b"location", event.url.encode("ascii"))), b""
+    return 302, (*_REDIRECT, (b"location", url.encode("ascii"))), b""
 
 
 class TrackedApp:
@@ -95,7 +95,7 @@ class TrackedApp:
         except JournalFull:
             await self._unavailable(scope, receive, send)
             return
-        status, headers, body = answer_to(event)
+        status, headers, body = answer_to(event.url)
         await send({"type": "http.response.start", "status": status, "headers": list(headers)})
         await send({"type": "http.response.body", "body": body})
 
