@@ -33,6 +33,7 @@ from shared.contracts.commands import ExpandMailing, RunTask
 from shared.contracts.events import CopiesRead, LeaveAsked, MailReceived, SubscriptionAsked
 from shared.contracts.topology import PARKED_QUEUE, TRACKING_QUEUE, TaskQueue
 from shared.core.node import NodeKind
+from shared.dns.check import QUESTION_SECONDS, check
 from shared.dns.resolver import Resolver
 from shared.runtime.consequences import follow
 from shared.runtime.lease import LeaseKeeper
@@ -143,10 +144,11 @@ def build(settings: SchedulerSettings) -> Process:
         publish_within_seconds=settings.publish_within_seconds,
         republish_after_seconds=settings.republish_after_seconds,
     )
+    check_dns = partial(check, resolver=Resolver(settings.nameserver, lifetime_seconds=QUESTION_SECONDS, cache_size=0))
     fetcher = Fetcher(resolver, settings.sync_places, allow_private_hosts=settings.allow_private_hosts)
     run_tasks = RunTasks(
         run_database,
-        doings(fetcher, telling, partial(follow, database, publisher)),
+        doings(fetcher, telling, partial(follow, database, publisher), database, check_dns),
         node_name=lambda: keeper.name,
         lease_seconds=settings.task_lease_seconds,
         allowed_places=settings.sync_places,

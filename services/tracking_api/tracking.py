@@ -10,13 +10,13 @@ from asyncio import Future
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
-from uuid import UUID
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.tracking_api.journal import JournalFull
 from shared.contracts.events import ReadEvent
 from shared.core.machines import PREFETCH_FIELDS, sign_of_request
+from shared.core.moments import RANDOM_OCTETS, id_at
 from shared.core.tracking import TrackedLinks
 
 #: One transparent pixel (GIF89a).
@@ -67,7 +67,7 @@ class Tracking:
             return None
         now = datetime.now(UTC)
         sign = sign_of_request(method, agent, prefetch, peer)
-        return ReadEvent(_new_id(now), now, reader.mailing_id, reader.delivery_id, url, sign)
+        return ReadEvent(id_at(now, os.urandom(RANDOM_OCTETS)), now, reader.mailing_id, reader.delivery_id, url, sign)
 
 
 def answer_to(url: str | None) -> tuple[int, Headers, bytes]:
@@ -110,9 +110,3 @@ class TrackedApp:
             prefetch=[value.decode("latin-1") for name, value in fields if name in PREFETCH_NAMES],
             peer=scope["client"][0] if scope.get("client") else "",
         )
-
-
-def _new_id(now: datetime) -> UUID:
-    """Ids of one time are neighbours (RFC 9562 §5.7)."""
-    number = int(now.timestamp() * 1000) << 80 | int.from_bytes(os.urandom(10), "big")
-    return UUID(int=number & ~(0xF << 76 | 0b11 << 62) | 7 << 76 | 0b10 << 62)

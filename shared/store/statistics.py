@@ -46,6 +46,12 @@ async def largest(session: Session, mailing_id: int, by: CountedBy) -> Sequence[
     return await _counts(session, mailing_id, by, limit=LARGEST)
 
 
+async def of_keys(session: Session, mailing_id: int, by: CountedBy, keys: Sequence[str]) -> Mapping[str, Readings]:
+    """The opens and clicks of these domains or hours, as far as there are any."""
+    found = await _counts(session, mailing_id, by, limit=None, keys=keys)
+    return {each.name: each.readings for each in found}
+
+
 async def by_hour(session: Session, mailing_id: int) -> Sequence[CountedReadings]:
     """The hours with events, in order."""
     found = await _counts(session, mailing_id, CountedBy.HOUR, limit=None)
@@ -74,15 +80,20 @@ _COUNTED = text(
     FROM (
         SELECT key, {_SUMS} FROM reading_counts
         WHERE mailing_id = :id AND counted_by = CAST(:by AS counted_by)
+          AND (CAST(:keys AS text[]) IS NULL OR key = ANY(CAST(:keys AS text[])))
         GROUP BY key ORDER BY sum(total) DESC, key LIMIT CAST(:limit AS int)
     ) sums
     """
 )
 
 
-async def _counts(session: Session, mailing_id: int, by: CountedBy, *, limit: int | None) -> Sequence[CountedReadings]:
+async def _counts(
+    session: Session, mailing_id: int, by: CountedBy, *, limit: int | None, keys: Sequence[str] | None = None
+) -> Sequence[CountedReadings]:
     connection = await session.connection()
-    rows = await connection.execute(_COUNTED, {"id": mailing_id, "by": by.value, "limit": limit})
+    rows = await connection.execute(
+        _COUNTED, {"id": mailing_id, "by": by.value, "limit": limit, "keys": None if keys is None else list(keys)}
+    )
     return [
         CountedReadings(
             name,

@@ -15,7 +15,9 @@ import pytest
 
 from services.scheduler.tasks.reading import CountReadings
 from shared.contracts.events import CopiesRead, ReadEvent
+from shared.core.moments import id_at
 from shared.core.readings import MachineSign
+from shared.store import purges
 from shared.store.engine import Database, RawConnection
 from shared.store.tracking import MAX_EVENTS_A_DELIVERY
 from tests.fakes.admin_client import AdminClient, admin_client, let_in
@@ -262,3 +264,12 @@ async def test_statistics_of_a_large_mailing_are_kept_sums(mailing: Mailing, api
         seconds.append(time.monotonic() - began)
     print(f"statistics: {min(seconds) * 1000:.0f} ms")  # noqa: T201
     assert (len(found["links"]), len(found["domains"]), len(found["hours"])) == (50, 100, 720)
+
+
+async def test_a_reader_whose_events_are_purged_is_not_counted_a_second_time(mailing: Mailing) -> None:
+    old = id_at(datetime.now(UTC) - timedelta(days=40), bytes(10))
+    await mailing.happen(mailing.event(event_id=old), mailing.event(1, event_id=id_at(datetime.now(UTC), bytes(10))))
+    async with mailing.connection.transaction():
+        assert await purges.purge_readings(mailing.connection, days=30) == 1
+    await mailing.count(CopiesRead((mailing.event(), mailing.event(2))))
+    assert await mailing.counts() == {("open", False): (4, 2)}

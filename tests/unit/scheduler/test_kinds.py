@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from pydantic import ValidationError
 
@@ -9,12 +11,15 @@ from services.scheduler.fetching import Fetcher
 from services.scheduler.kinds import doings
 from shared.contracts.task_kinds import PARAMETERS
 from shared.contracts.task_kinds.purge import PurgeParameters
+from shared.core.dns.finding import Finding
+from shared.core.dns.record import PlannedRecord
 from shared.core.links import Links
 from shared.core.task import TaskKind
 from shared.core.tokens import Tokens
 from shared.dns.resolver import Resolver
 from shared.runtime.consequences import Consequences
 from shared.runtime.moderation import Telling
+from shared.store.engine import Database
 
 
 def test_every_kind_is_done_and_has_parameters() -> None:
@@ -23,7 +28,12 @@ def test_every_kind_is_done_and_has_parameters() -> None:
     async def follow(_what: Consequences) -> None:
         """Nothing follows here."""
 
-    assert set(doings(Fetcher(Resolver(("127.0.0.1", 1)), ()), telling, follow)) == set(TaskKind)
+    async def check_dns(_planned: Sequence[PlannedRecord]) -> Sequence[Finding]:
+        return ()
+
+    database = Database("postgresql://nobody@127.0.0.1:1/nothing", name="test")
+    done = doings(Fetcher(Resolver(("127.0.0.1", 1)), ()), telling, follow, database, check_dns)
+    assert set(done) == set(TaskKind)
     assert set(PARAMETERS) == set(TaskKind)
 
 
