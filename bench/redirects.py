@@ -26,7 +26,7 @@ from shared.contracts.topology import TRACKING_QUEUE
 from shared.core.tokens import Purpose
 from shared.core.tracking import Reader, TrackedLinks
 
-CONNECTIONS = 128
+CONNECTIONS = 256
 SECONDS = 4
 WARM_UP_SECONDS = 1
 #: Each node gets so much of its core while one and two are compared, so that the machine has time left with two.
