@@ -31,7 +31,7 @@ SECONDS = 4
 WARM_UP_SECONDS = 1
 #: Each node gets so much of its core while one and two are compared, so that the machine has time left with two.
 TURN_SECONDS = 0.005
-TURNS = 4
+TURNS = 8
 _READERS = 20_000
 _LINKS = 5
 _NAME = "redirects"

@@ -1,4 +1,4 @@
-"""Readers open and click while the database, then the broker, is stopped; a scheduler and a tracking node are killed."""
+"""Readers open and click while the database, then the broker, is stopped; who counts, and who answers, is killed."""
 
 from __future__ import annotations
 
