@@ -8,6 +8,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
@@ -19,6 +20,10 @@ from deploy.local.rabbitmq_install import find_or_install_server
 from shared.store.engine import RawConnection
 from tests.fakes.fresh import VirtualHosts, fresh_database
 from tests.integration import stored
+
+# How long an example takes, and how long it takes to think of one, is the machine's business.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 class StoriesBesideTheRest(LoadScopeScheduling):

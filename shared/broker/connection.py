@@ -26,6 +26,8 @@ CONNECT_TIMEOUT_SECONDS = 10.0
 #: batches on their way to a node that froze would wait for two minutes.
 HEARTBEAT_SECONDS = 5
 
+_FAULTS = (aio_pika.exceptions.AMQPError, OSError, TimeoutError, RuntimeError, asyncio.CancelledError)
+
 
 class BrokerUnavailable(Exception):
     """RabbitMQ did not take what was to be published; whoever has it in a row publishes it again."""
@@ -46,7 +48,10 @@ def broker_faults() -> Iterator[None]:
 
     try:
         yield
-    except (aio_pika.exceptions.AMQPError, OSError, TimeoutError, RuntimeError, asyncio.CancelledError) as error:
+    except (Exception, asyncio.CancelledError) as error:
+        # A connection that the library closes for no reason it knows ends the calls under way with a bare `Exception`.
+        if type(error) is not Exception and not isinstance(error, _FAULTS):
+            raise
         if is_cancelled():
             raise asyncio.CancelledError from error
         raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error

@@ -13,10 +13,15 @@ import pytest
 from shared.broker.connection import BrokerUnavailable, broker_faults, connect
 
 
-@pytest.mark.parametrize("error", [ConnectionResetError("gone"), TimeoutError(), RuntimeError("closed")])
+@pytest.mark.parametrize("error", [ConnectionResetError("gone"), TimeoutError(), RuntimeError("closed"), Exception()])
 async def test_a_fault_of_the_connection_is_said_in_one_way(error: Exception) -> None:
     with pytest.raises(BrokerUnavailable), broker_faults():
         raise error
+
+
+async def test_a_fault_of_ours_stays_what_it_is() -> None:
+    with pytest.raises(KeyError), broker_faults():
+        raise KeyError("ours")
 
 
 async def test_a_cancellation_of_the_librarys_own_ends_nobody_else() -> None:
