@@ -22,6 +22,7 @@ from shared.contracts.topology import (
 )
 
 CONNECT_TIMEOUT_SECONDS = 10.0
+CLOSE_TIMEOUT_SECONDS = 1.0
 #: RabbitMQ takes back what it handed to a process that gave no sign for about twice as long. With its own 60 s, the
 #: batches on their way to a node that froze would wait for two minutes.
 HEARTBEAT_SECONDS = 5
@@ -86,6 +87,11 @@ async def declare_topology(channel: AbstractChannel) -> None:
 
 async def close_quietly(connection: AbstractConnection) -> None:
     """Close a connection that may be lost already; then there is nothing left to close."""
-    with suppress(BrokerUnavailable), broker_faults():
-        async with asyncio.timeout(1):
-            await connection.close()
+    try:
+        with suppress(BrokerUnavailable), broker_faults():
+            async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
+                await connection.close()
+    finally:
+        # One that did not close in time is without its transport now, and this marks it as closed. The library would
+        # do it when it is collected, by a task of whatever loop there is then.
+        await connection.close()
