@@ -30,7 +30,7 @@ _ENDED_BY = {
     "tr": (frozenset({"tr"}), frozenset({"table"})),
     "td": (frozenset({"td", "th"}), frozenset({"tr", "table"})),
     "th": (frozenset({"td", "th"}), frozenset({"tr", "table"})),
-    "a": (frozenset({"a"}), frozenset({"td", "th", "table"})),
+    "a": (frozenset({"a"}), _BLOCKS | {"td", "th"}),
 }
 _P_ENDED = (frozenset({"p"}), _BLOCKS | {"td", "th", "a"})
 #: Where a head that was not closed has ended.
