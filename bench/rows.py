@@ -14,6 +14,7 @@ from shared.core.dkim import DkimAlgorithm
 from shared.core.mailing import MailingKind, TargetKind
 from shared.core.membership import DeliveryMode, MemberRole, MemberStatus, PostingPolicy
 from shared.core.node import NodeKind
+from shared.core.tracking import TrackingPolicy
 from shared.mail.dkim_keys import make_key, record_text, to_der
 from shared.store import dkim_keys, lists, mailings, members, messages, node_settings
 from shared.store.engine import Database, RawConnection, fetch_one
@@ -78,6 +79,8 @@ async def make_list(url: str, kind: ListKind, name: str, recipients: int) -> int
             description="",
             posting_policy=PostingPolicy.ANYONE,
             personal=kind.personal,
+            tracking=TrackingPolicy.FULL if kind.personal else TrackingPolicy.OFF,
+            one_click_enabled=kind.personal,
             verp_enabled=kind.verp_enabled,
         )
     if made is None:
