@@ -12,6 +12,7 @@ from services.admin_api import docs_page, openapi, problems
 from services.admin_api.announcing import Announce
 from services.admin_api.routes import (
     deliveries,
+    delivery_exports,
     dkim_keys,
     dns,
     domain_limits,
@@ -53,6 +54,7 @@ _RESOURCES = (
     newsletter_life,
     mailings,
     deliveries,
+    delivery_exports,
     messages,
     held_posts,
     suppressions,
