@@ -46,6 +46,7 @@ _TABLES = (
     *("attempts", "batches", "deliveries", "outstanding", "mailings", "message_targets", "held_posts", "messages"),
     *("notices", "notice_templates", "subscription_requests", "form_tallies", "post_fingerprints"),
     *("tracking_events", "tracked_links", "reading_counts"),
+    *("newsletter_attachments", "newsletters", "newsletter_templates"),
     *("bounce_events", "members", "mailing_lists"),
     *("nodes", "node_settings", "suppressions"),
     *("task_runs", "tasks"),
