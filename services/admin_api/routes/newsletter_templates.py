@@ -34,7 +34,7 @@ async def get_newsletter_templates(database: Store, which: WhichPage) -> Page[Te
 async def make_newsletter_template(database: Store, new: NewTemplate, response: Response) -> TemplateAnswer:
     """Make a template. 409 when there is one of this name."""
     texts = new.model_dump()
-    check_texts(texts)
+    await check_texts(texts)
     async with database.transaction() as session:
         made = await newsletter_templates.add(session, texts)
         if made is None:
@@ -56,7 +56,7 @@ async def change_newsletter_template(
 ) -> TemplateAnswer:
     """Change a template; newsletters that were begun with it stay as they are."""
     given = change.model_dump(include=change.model_fields_set)
-    check_texts(given)
+    await check_texts(given)
     async with database.transaction() as session:
         template = await template_at(session, template_id, for_change=True)
         if not await newsletter_templates.change(session, template, given):

@@ -44,7 +44,7 @@ async def get_newsletters(database: Store, which: WhichPage) -> Page[NewsletterR
 async def make_newsletter(database: Store, new: NewNewsletter, response: Response) -> NewsletterAnswer:
     """Make a newsletter, as a draft. Nothing is sent before it is approved, and scheduled or started."""
     given = new.model_dump(include=new.model_fields_set & set(_TEXTS))
-    check_texts(given)
+    await check_texts(given)
     async with database.transaction() as session:
         texts = await _of_template(session, new.template_id)
         newsletter = Newsletter(
@@ -79,7 +79,7 @@ async def change_newsletter(database: Store, newsletter_id: NewsletterId, change
     """Change a newsletter. One that was approved or scheduled is a draft then, and is not sent before it is approved
     again. 409 when it has started or was cancelled."""
     given: dict[str, Any] = {name: getattr(change, name) for name in change.model_fields_set}
-    check_texts({name: value for name, value in given.items() if name in _TEXTS})
+    await check_texts({name: value for name, value in given.items() if name in _TEXTS})
     async with database.transaction() as session:
         newsletter = await to_edit(session, newsletter_id)
         if "lists" in given:
