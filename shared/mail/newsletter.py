@@ -17,12 +17,8 @@ from urllib.parse import quote
 
 from shared.mail.headers import folded
 from shared.mail.html_text import text_of_html
-from shared.mail.segments import quoted_printable
-from shared.mail.transfer_encoding import base64_octets
+from shared.mail.transfer_encoding import base64_octets, quoted_printable
 from shared.mail.words import encode_phrase, encode_text
-
-#: Characters of a file's name in one piece of a parameter (RFC 2231 §3), which is not cut within an encoded octet.
-_NAME_PIECE = 50
 
 _HIDDEN = "display:none;max-height:0;max-width:0;opacity:0;overflow:hidden;font-size:1px;line-height:1px;mso-hide:all"
 # Behind these, the first thing that is shown may stand.
@@ -35,6 +31,8 @@ _BEGIN_OF_CONTENT = (
 _BRACES = re.compile(r"(\{\{[^{}]*\}\})")
 # These are to be sent in no other encoding than their own (RFC 2046 §5.2.1, RFC 2045 §6.4).
 _COMPOSITE = re.compile(r"(?:message|multipart)/", re.IGNORECASE)
+# Of a parameter's value (RFC 2231 §3), not cut within an octet.
+_NAME_PIECE = re.compile(r"(?:%..|[^%]){1,18}")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9!#$&+^_`{}~.-]{1,60}")
 
 
@@ -160,8 +158,7 @@ def _file_name(name: str) -> str:
     """The parameter, in pieces where it is long (RFC 2231 §3 and §4)."""
     if _PLAIN_NAME.fullmatch(name):
         return f'; filename="{name}"'
-    encoded = re.findall(r"%..|.", f"utf-8''{quote(name.encode('utf-8', 'replace'), safe='')}")
-    pieces = ["".join(encoded[at : at + _NAME_PIECE]) for at in range(0, len(encoded), _NAME_PIECE)]
+    pieces = _NAME_PIECE.findall(f"utf-8''{quote(name.encode('utf-8', 'replace'), safe='')}")
     if len(pieces) == 1:
         return f"; filename*={pieces[0]}"
     return "".join(f"; filename*{number}*={piece}" for number, piece in enumerate(pieces))

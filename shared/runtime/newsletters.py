@@ -10,11 +10,12 @@ from uuid import uuid4
 
 from shared.core.address import Address
 from shared.mail.newsletter import Attachment, Letter, compose
-from shared.store import lists, newsletter_life
+from shared.store import lists, newsletter_attachments, newsletters
 from shared.store.engine import Database
 from shared.store.lists import MailingList
+from shared.store.newsletter_attachments import NewsletterAttachment
 from shared.store.newsletter_starts import ComposedMailing
-from shared.store.newsletters import Newsletter, NewsletterAttachment
+from shared.store.newsletters import Newsletter
 
 
 def letter_of(newsletter: Newsletter, first_list: MailingList, attachments: Sequence[NewsletterAttachment]) -> Letter:
@@ -44,11 +45,11 @@ class Composer:
     async def __call__(self, newsletter_id: int) -> ComposedMailing | None:
         """The newsletter as it is now; `None` when there is none."""
         async with self.database.snapshot() as session:
-            newsletter = await session.get(Newsletter, newsletter_id)
+            newsletter = await newsletters.get(session, newsletter_id)
             first_list = await lists.get(session, newsletter.list_ids[0]) if newsletter else None
             if newsletter is None or first_list is None:
                 return None
-            attachments = await newsletter_life.attachments_of(session, newsletter_id)
+            attachments = await newsletter_attachments.with_content(session, newsletter_id)
         letter, message_uuid = letter_of(newsletter, first_list, attachments), uuid4()
         content = await asyncio.to_thread(
             compose, letter, message_id=f"<{message_uuid}@{first_list.domain}>", written_at=datetime.now(UTC)

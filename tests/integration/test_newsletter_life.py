@@ -14,9 +14,8 @@ import pytest
 from services.scheduler.clock import Clock
 from services.scheduler.tasks.run_task import RunTasks
 from shared.contracts.commands import ExpandMailing, RunTask
-from shared.store import newsletter_life, task_runs
+from shared.store import task_runs
 from shared.store.engine import Database, RawConnection, Record
-from shared.store.newsletters import Newsletter
 from tests.fakes.admin_client import AdminClient, admin_client, let_in
 from tests.fakes.kept_publisher import KeptPublisher
 from tests.integration import stored
@@ -80,9 +79,7 @@ async def mailings(connection: RawConnection, newsletter_id: int) -> list[Record
 
 
 async def shown(api: AdminClient, newsletter_id: int) -> str:
-    async with api.database.transaction() as session:
-        newsletter = await session.get_one(Newsletter, newsletter_id)
-        return (await newsletter_life.standings(session, [newsletter]))[newsletter_id].stage.value
+    return str((await api.get(f"/newsletters/{newsletter_id}")).json()["state"])
 
 
 def later(**how: float) -> str:
