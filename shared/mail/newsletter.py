@@ -17,8 +17,7 @@ from urllib.parse import quote
 
 from shared.mail.headers import folded
 from shared.mail.html_text import text_of_html
-from shared.mail.segments import quoted_printable
-from shared.mail.transfer_encoding import base64_octets
+from shared.mail.transfer_encoding import base64_octets, quoted_printable
 from shared.mail.words import encode_phrase, encode_text
 
 _HIDDEN = "display:none;max-height:0;max-width:0;opacity:0;overflow:hidden;font-size:1px;line-height:1px;mso-hide:all"
