@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +16,7 @@ from shared.core.address import Address
 from shared.core.courtesy import CountedAs
 from shared.core.mailing import MailingKind
 from shared.core.retry import GIVE_UP_AFTER_SECONDS
-from shared.store import expansion, mailings, release
+from shared.store import expansion, mailings, messages, release
 from shared.store.columns import enum_type, identity_field, moment_field
 from shared.store.engine import RawConnection, fetch_one
 
@@ -104,17 +103,8 @@ async def release_to(
 ) -> Sequence[int]:
     """Make the mailing of the cause's notice, and release it: the batches that the caller publishes once they are
     committed, or else the sweep. None when nobody may mail the address."""
-    await connection.execute(
-        """
-        INSERT INTO messages (id, content, size_bytes, envelope_sender, message_id, subject, fingerprint, peer)
-        VALUES ($1, $2, $3, '', $4, $5, $6, '')
-        """,
-        notice.message_uuid,
-        notice.content,
-        len(notice.content),
-        f"<{notice.message_uuid}@{notice.domain}>",
-        notice.subject,
-        hashlib.sha256(notice.content).digest(),
+    await messages.store_own(
+        connection, notice.message_uuid, notice.content, subject=notice.subject, domain=notice.domain
     )
     mailing_id = await mailings.create(
         connection,

@@ -9,6 +9,7 @@ from services.scheduler.fetching import Fetcher
 from services.scheduler.kinds.held_posts import Follow, HeldPosts
 from services.scheduler.kinds.member_sync import MemberSync
 from services.scheduler.kinds.purge import purge
+from services.scheduler.kinds.start_newsletter import StartNewsletter
 from services.scheduler.run import Run
 from shared.core.task import TaskKind
 from shared.runtime.moderation import Telling
@@ -17,10 +18,13 @@ from shared.runtime.moderation import Telling
 Doing = Callable[[Run, Any], Awaitable[Any]]
 
 
-def doings(fetcher: Fetcher, telling: Telling, follow: Follow) -> Mapping[TaskKind, Doing]:
+def doings(
+    fetcher: Fetcher, telling: Telling, follow: Follow, start_newsletter: StartNewsletter
+) -> Mapping[TaskKind, Doing]:
     """Every kind and how it is done."""
     return {
         TaskKind.PURGE: purge,
         TaskKind.MEMBER_SYNC: MemberSync(fetcher),
         TaskKind.HELD_POSTS: HeldPosts(telling, follow),
+        TaskKind.START_NEWSLETTER: start_newsletter,
     }

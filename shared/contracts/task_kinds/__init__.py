@@ -7,10 +7,12 @@ from shared.contracts.bodies import Body
 from shared.contracts.task_kinds.held_posts import HeldPostsParameters
 from shared.contracts.task_kinds.member_sync import MemberSyncParameters
 from shared.contracts.task_kinds.purge import PurgeParameters
+from shared.contracts.task_kinds.start_newsletter import StartNewsletterParameters
 from shared.core.task import TaskKind
 
 PARAMETERS: Mapping[TaskKind, type[Body]] = {
     TaskKind.PURGE: PurgeParameters,
     TaskKind.MEMBER_SYNC: MemberSyncParameters,
     TaskKind.HELD_POSTS: HeldPostsParameters,
+    TaskKind.START_NEWSLETTER: StartNewsletterParameters,
 }

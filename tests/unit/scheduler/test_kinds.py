@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from services.scheduler.fetching import Fetcher
 from services.scheduler.kinds import doings
+from services.scheduler.kinds.start_newsletter import StartNewsletter
 from shared.contracts.task_kinds import PARAMETERS
 from shared.contracts.task_kinds.purge import PurgeParameters
 from shared.core.links import Links
@@ -15,6 +16,7 @@ from shared.core.tokens import Tokens
 from shared.dns.resolver import Resolver
 from shared.runtime.consequences import Consequences
 from shared.runtime.moderation import Telling
+from tests.fakes.kept_publisher import KeptPublisher
 
 
 def test_every_kind_is_done_and_has_parameters() -> None:
@@ -23,7 +25,11 @@ def test_every_kind_is_done_and_has_parameters() -> None:
     async def follow(_what: Consequences) -> None:
         """Nothing follows here."""
 
-    assert set(doings(Fetcher(Resolver(("127.0.0.1", 1)), ()), telling, follow)) == set(TaskKind)
+    async def compose(_newsletter_id: int) -> None:
+        """There are no newsletters here."""
+
+    start = StartNewsletter(compose, KeptPublisher(), publish_within_seconds=5, give_up_after_seconds=60)
+    assert set(doings(Fetcher(Resolver(("127.0.0.1", 1)), ()), telling, follow, start)) == set(TaskKind)
     assert set(PARAMETERS) == set(TaskKind)
 
 
