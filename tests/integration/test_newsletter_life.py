@@ -250,6 +250,17 @@ async def test_a_newsletter_that_is_not_approved_any_more_is_not_sent(
     assert await mailings(connection, newsletter_id) == []
 
 
+async def test_an_edit_takes_the_schedule_away(api: AdminClient, connection: RawConnection) -> None:
+    newsletter_id = await new_newsletter(connection, await stored.new_list(connection, 1))
+    path = f"/newsletters/{newsletter_id}"
+    await asked(api, newsletter_id, "schedule", at=later(hours=1))
+    renamed = (await api.patch(path, json={"name": "Of October"})).json()
+    assert (renamed["state"], renamed["schedule"] is None) == ("scheduled", False)
+    edited = (await api.patch(path, json={"subject": "Another"})).json()
+    assert (edited["state"], edited["schedule"]) == ("draft", None)
+    assert await connection.fetchval("SELECT count(*) FROM tasks") == 0
+
+
 async def test_what_is_too_late_is_not_sent(
     api: AdminClient, connection: RawConnection, clock: Clock, scheduler: RunTasks
 ) -> None:
