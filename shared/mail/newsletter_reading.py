@@ -5,8 +5,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Collection, Iterator
 
+from shared.core.links import UNSUBSCRIBE_FIELD
 from shared.core.preflight.draft import (
-    UNSUBSCRIBE_FIELD,
     Address,
     Element,
     Fault,

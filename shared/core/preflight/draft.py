@@ -8,9 +8,6 @@ from enum import StrEnum
 from shared.core.dmarc import PublishedPolicy
 from shared.core.preflight.finding import Place
 
-#: The merge field for the link by which a member leaves.
-UNSUBSCRIBE_FIELD = "unsubscribe_url"
-
 
 class Alignment(StrEnum):
     """Whether what SPF and DKIM prove is good for the sender that readers see (RFC 9989 §4.10)."""

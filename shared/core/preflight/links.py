@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-from shared.core.preflight.draft import UNSUBSCRIBE_FIELD, Draft
+from shared.core.links import UNSUBSCRIBE_FIELD
+from shared.core.preflight.draft import Draft
 from shared.core.preflight.finding import Finding, warned
 
 _BRACES = re.compile(r"\{\{[^{}]*\}\}")

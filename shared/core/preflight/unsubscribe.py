@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from shared.core.preflight.draft import UNSUBSCRIBE_FIELD, Draft
+from shared.core.links import UNSUBSCRIBE_FIELD
+from shared.core.preflight.draft import Draft
 from shared.core.preflight.finding import WHOLE, Finding, Place, refused, warned
 
 _FIELD = f"{{{{{UNSUBSCRIBE_FIELD}}}}}"
