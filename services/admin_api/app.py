@@ -40,6 +40,7 @@ from services.admin_api.routes import (
 )
 from services.admin_api.routes.dkim_keys import KeyRoom
 from services.admin_api.routes.dns import CheckDns
+from services.admin_api.routes.newsletter_life import LookAt
 from services.admin_api.routes.parked import Publish
 from services.admin_api.routes.subscription_requests import Follow
 from shared.runtime.subscriptions import Subscriptions
@@ -86,12 +87,13 @@ def application(
     check_dns: CheckDns,
     subscriptions: Subscriptions,
     follow: Follow,
+    preflight: LookAt,
     sync_places: Collection[str] = (),
 ) -> FastAPI:
     """The API on `database`, telling the nodes of changes through `announce`, handing payloads to the queues through
     `publish`, making signing keys with `key_room`, comparing planned records with the DNS through `check_dns`, and
-    deciding about requests with `subscriptions`, with what follows from that by `follow`; members may be read from
-    files at `sync_places`."""
+    deciding about requests with `subscriptions`, with what follows from that by `follow`, looking at newsletters with
+    `preflight`; members may be read from files at `sync_places`."""
     app = FastAPI(
         title="Listfleet",
         version="1",
@@ -111,6 +113,7 @@ def application(
     app.state.check_dns = check_dns
     app.state.subscriptions = subscriptions
     app.state.follow = follow
+    app.state.preflight = preflight
     for resource in _RESOURCES:
         app.include_router(resource.router, prefix=BASE)
     problems.install(app)

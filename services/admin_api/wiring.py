@@ -18,6 +18,7 @@ from shared.dns.resolver import LookupFailedError, NoSuchDomainError, Resolver
 from shared.runtime.consequences import follow
 from shared.runtime.http import HttpServer
 from shared.runtime.lifecycle import Process
+from shared.runtime.preflight import Preflight
 from shared.runtime.subscriptions import Subscriptions
 from shared.store.engine import Database
 
@@ -48,8 +49,21 @@ def build(settings: AdminSettings) -> Process:
     check_dns = partial(check, resolver=Resolver(settings.nameserver, lifetime_seconds=QUESTION_SECONDS, cache_size=0))
     subscriptions = Subscriptions(settings.links)
     following = partial(follow, database, publisher)
+    preflight = Preflight(
+        database,
+        Resolver(settings.nameserver, lifetime_seconds=QUESTION_SECONDS, cache_size=0),
+        has_pages=settings.links.public_url is not None,
+    )
     api = application(
-        database, announce, publish, keys, check_dns, subscriptions, following, sync_places=settings.sync_places
+        database,
+        announce,
+        publish,
+        keys,
+        check_dns,
+        subscriptions,
+        following,
+        preflight,
+        sync_places=settings.sync_places,
     )
     server = HttpServer(api, settings.admin_host, settings.admin_port)
 

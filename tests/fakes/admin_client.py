@@ -19,9 +19,11 @@ from shared.core.dns.record import PlannedRecord
 from shared.core.links import Links
 from shared.core.tokens import Tokens
 from shared.runtime.consequences import follow
+from shared.runtime.preflight import Preflight
 from shared.runtime.subscriptions import Subscriptions
 from shared.store import tokens
 from shared.store.engine import Database
+from tests.fakes.dns import FakeResolver
 from tests.fakes.kept_publisher import KeptPublisher
 
 
@@ -89,8 +91,9 @@ async def admin_client(
         return True
 
     following = partial(follow, database, KeptPublisher())
+    preflight = Preflight(database, FakeResolver({}), has_pages=True)
     api = application(
-        database, announce, publish, key_room, check_dns, SUBSCRIPTIONS, following, sync_places=sync_places
+        database, announce, publish, key_room, check_dns, SUBSCRIPTIONS, following, preflight, sync_places=sync_places
     )
     transport = httpx.ASGITransport(api, raise_app_exceptions=False)
     headers = {"Authorization": f"Bearer {TOKEN}"}

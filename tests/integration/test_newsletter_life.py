@@ -86,6 +86,22 @@ def later(**how: float) -> str:
     return (datetime.now(UTC) + timedelta(**how)).isoformat()
 
 
+async def test_a_draft_is_approved_unless_the_preflight_refuses_it(api: AdminClient, connection: RawConnection) -> None:
+    newsletter_id = await new_newsletter(connection, await stored.new_list(connection, 1), state="draft")
+    await connection.execute("UPDATE newsletters SET subject = 'For {{name'")
+    refused = await asked(api, newsletter_id, "approve", 409)
+    assert [error["pointer"] for error in refused["errors"]] == ["#/subject"]
+    await connection.execute("UPDATE newsletters SET subject = 'For {{display_name|you}}'")
+    approved = await asked(api, newsletter_id, "approve")
+    assert (approved["state"], approved["approved_at"] is None) == ("approved", False)
+    assert (await asked(api, newsletter_id, "approve"))["approved_at"] == approved["approved_at"]
+    await asked(api, newsletter_id, "schedule", at=later(hours=1))
+    assert (await asked(api, newsletter_id, "approve"))["state"] == "scheduled"
+    await asked(api, newsletter_id, "cancel")
+    await asked(api, newsletter_id, "approve", 409)
+    await asked(api, 999_999, "approve", 404)
+
+
 async def test_a_newsletter_that_is_started_becomes_a_mailing_to_its_members(
     api: AdminClient, connection: RawConnection, clock: Clock, scheduler: RunTasks, publisher: KeptPublisher
 ) -> None:

@@ -6,9 +6,11 @@ stopped as any other.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
+from typing import Annotated, cast
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from services.admin_api.checked_route import CheckedRoute
 from services.admin_api.problems import Problem
@@ -23,14 +25,52 @@ from services.admin_api.schemas.newsletter_life import (
 from services.admin_api.schemas.newsletters import NewsletterAnswer
 from shared.contracts.task_kinds.start_newsletter import StartNewsletterParameters
 from shared.core.newsletter import NewsletterState
+from shared.core.preflight.finding import Severity
 from shared.core.task import TaskKind
 from shared.core.tracking import TrackingPolicy
+from shared.runtime.preflight import Report
 from shared.store import newsletter_life, tasks
 from shared.store.engine import Session
 from shared.store.newsletters import Newsletter
 from shared.store.tasks import ScheduledTask
 
 router = APIRouter(prefix="/newsletters", tags=["Newsletters"], route_class=CheckedRoute)
+
+
+#: What a preflight finds in a newsletter as it is now; `None` when there is none.
+LookAt = Callable[[int], Awaitable[Report | None]]
+
+
+def preflight_of(request: Request) -> LookAt:
+    return cast(LookAt, request.app.state.preflight)
+
+
+@router.post("/{newsletter_id}/approve")
+async def approve_newsletter(
+    database: Store, newsletter_id: NewsletterId, preflight: Annotated[LookAt, Depends(preflight_of)]
+) -> NewsletterAnswer:
+    """Let a draft be sent as it is now: it can be scheduled or started then. 409 with `errors` that say what the
+    preflight refuses, and for what has started or was cancelled."""
+    report = await preflight(newsletter_id)
+    if report is None:
+        raise Problem(404, f"There is no newsletter {newsletter_id}.")
+    if report.is_refused:
+        errors = [
+            {"pointer": f"#/{finding.place.field}", "detail": finding.mend}
+            for finding in report.findings
+            if finding.severity is Severity.REFUSE
+        ]
+        raise Problem(409, "The preflight refuses it: see errors.", errors=errors)
+    async with database.transaction() as session:
+        newsletter = await newsletter_at(session, newsletter_id, for_change=True)
+        if newsletter.updated_at != report.updated_at:
+            raise Problem(409, "Somebody changes the newsletter at this moment.")
+        if newsletter.state is NewsletterState.DRAFT:
+            newsletter.state = NewsletterState.APPROVED
+            newsletter.approved_at = await tasks.clock(session)
+        elif newsletter.state not in (NewsletterState.APPROVED, NewsletterState.SCHEDULED):
+            raise Problem(409, f"It is no draft: it is {newsletter.state.value}.")
+        return await answer(session, newsletter)
 
 
 @router.post("/{newsletter_id}/schedule")
