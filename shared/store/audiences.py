@@ -51,8 +51,7 @@ class Counted:
 
 async def count(connection: RawConnection, audience: Audience) -> Counted | None:
     """Who would get a newsletter now, in the caller's transaction; `None` when that took too long to find out."""
-    # Compiling the statement takes longer than most counts.
-    await connection.execute(f"SET LOCAL jit = off; SET LOCAL statement_timeout = '{COUNT_SECONDS}s'")
+    await connection.execute(f"SET LOCAL statement_timeout = '{COUNT_SECONDS}s'")
     members = audience.members("m", after=1)
     try:
         row = await fetch_one(

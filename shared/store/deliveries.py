@@ -21,17 +21,8 @@ class Delivery(SQLModel, table=True):
     __tablename__ = "deliveries"
     __table_args__ = (
         UniqueConstraint("mailing_id", "recipient_key", "mailing_created_at"),
-        # What a member got lately.
-        Index(
-            "ix_deliveries_member_id", "member_id", "mailing_created_at", postgresql_where=text("member_id IS NOT NULL")
-        ),
-        # How many newsletters an address had lately, of lists that limit them.
-        Index(
-            "ix_deliveries_counted",
-            "recipient_key",
-            "mailing_created_at",
-            postgresql_where=text("counts_as_recent"),
-        ),
+        # The newsletters that a member got lately; posts, which are many more, are not in it.
+        Index("ix_deliveries_member_id", "member_id", "mailing_created_at", postgresql_where=text("is_newsletter")),
         _PARTITIONED,
     )
 
@@ -45,8 +36,7 @@ class Delivery(SQLModel, table=True):
     ended_at: datetime | None = moment_field(nullable=True)
     #: 1, and one more for each time somebody asked for it to be sent again.
     round: int = Field(default=1, sa_column=Column(SmallInteger, nullable=False, server_default="1"))
-    #: It counts against the limits on newsletters to one address (`shared.store.recency`).
-    counts_as_recent: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
+    is_newsletter: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
 
 
 class Outstanding(SQLModel, table=True):

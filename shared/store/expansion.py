@@ -36,7 +36,8 @@ async def expand_page(
     """
     mailing = await connection.fetchrow(
         """
-        SELECT lane, list_id, list_ids, segment, unopened_of_mailing_id, expanded_lists, expanded_to_member_id
+        SELECT lane, list_id, list_ids, segment::text AS segment_json, unopened_of_mailing_id, expanded_lists,
+               expanded_to_member_id
         FROM mailings WHERE id = $1 AND state = 'expanding' FOR NO KEY UPDATE
         """,
         mailing_id,
@@ -55,13 +56,13 @@ async def expand_page(
             SELECT * FROM members WHERE list_id = $2 AND id > $3 ORDER BY id LIMIT $4
         ), made AS (
             INSERT INTO deliveries (mailing_id, mailing_created_at, member_id, recipient, recipient_key, state,
-                                    ended_at, counts_as_recent)
+                                    ended_at, is_newsletter)
             SELECT $1, mailing_created_at, member_id, email, email_key, state, CASE WHEN state <> 'open' THEN now() END,
-                   {"true" if whom.is_limited else "false"}
+                   {"true" if mailing["list_ids"] is not None else "false"}
             FROM (
                 SELECT mailings.created_at AS mailing_created_at, page.id AS member_id, page.email, page.email_key,
                        CASE WHEN suppressions.email_key IS NOT NULL THEN 'suppressed'
-                            {f"WHEN {whom.had_enough} THEN 'recently_mailed'" if whom.is_limited else ""}
+                            {f"WHEN {whom.had_enough} THEN 'recently_mailed'" if whom.had_enough else ""}
                             ELSE 'open' END::delivery_state AS state
                 FROM page JOIN mailings ON mailings.id = $1
                 LEFT JOIN suppressions ON suppressions.email_key = page.email_key
@@ -127,10 +128,6 @@ class _Whom:
     #: That an address had as many newsletters lately as it may have; '' where there is no limit.
     had_enough: str = ""
 
-    @property
-    def is_limited(self) -> bool:
-        return bool(self.had_enough)
-
 
 _OF_POST = """
     page.status = 'subscribed' AND page.delivery_mode = 'mail'
@@ -151,9 +148,8 @@ async def _of_post(connection: RawConnection, mailing_id: int, mailing: Record) 
 async def _of_newsletter(connection: RawConnection, mailing: Record) -> _Whom:
     """List by list; who was reached by an earlier one has a delivery."""
     list_ids: Sequence[int] = mailing["list_ids"]
-    segment = None if mailing["segment"] is None else parse(json.loads(mailing["segment"]))
+    segment = None if mailing["segment_json"] is None else parse(json.loads(mailing["segment_json"]))
     members = Audience(list_ids, segment, mailing["unopened_of_mailing_id"]).members("page", after=4)
-    limits = await recency.limits_of(connection, list_ids)
     done = mailing["expanded_lists"]
     whom = _Whom(
         list_ids[done] if done < len(list_ids) else None,
@@ -161,13 +157,11 @@ async def _of_newsletter(connection: RawConnection, mailing: Record) -> _Whom:
         members.values,
         is_last_list=done + 1 >= len(list_ids),
     )
-    if not limits:
+    limits = await recency.limits_of(connection, list_ids)
+    if limits is None:
         return whom
-    return replace(
-        whom,
-        had_enough=recency.had_enough("page", after=4 + len(members.values)),
-        values=[*members.values, [newsletters for newsletters, _ in limits], [days for _, days in limits]],
-    )
+    had_enough = recency.had_enough("page", limits, after=4 + len(members.values))
+    return replace(whom, had_enough=had_enough.text, values=[*members.values, *had_enough.values])
 
 
 async def _siblings(connection: RawConnection, mailing_id: int) -> Sequence[int]:

@@ -37,6 +37,8 @@ class Mailing(CopyColumns, table=True):
             "id",
             postgresql_where=text("state <> 'finished' AND (is_paused OR cancelled_at IS NOT NULL)"),
         ),
+        # What limits on newsletters count.
+        Index("ix_mailings_created_at_newsletters", "created_at", postgresql_where=text("list_ids IS NOT NULL")),
         Index("ix_mailings_gives_up_at", "gives_up_at", postgresql_where=text("state <> 'finished'")),
         Index(
             "ix_mailings_not_after_at",

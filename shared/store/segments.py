@@ -77,9 +77,9 @@ class _Compiler:
     def condition(self, condition: Condition) -> str:
         match condition:
             case And(parts):
-                return f"({' AND '.join(map(self.condition, parts))})"
+                return f"({' AND '.join(map(self.condition, sorted(parts, key=_looks_elsewhere)))})"
             case Or(parts):
-                return f"({' OR '.join(map(self.condition, parts))})"
+                return f"({' OR '.join(map(self.condition, sorted(parts, key=_looks_elsewhere)))})"
             case Not(part):
                 return f"NOT {self.condition(part)}"
             case Field(name, test):
@@ -164,6 +164,8 @@ class _Compiler:
             # Who is on several lists got one copy, by one of them.
             rows = f"members same JOIN {happening.rows} ON {happening.of_member}"
             conditions.append(f"same.email_key = {self._row}.email_key")
+            if activity.kind is ActivityKind.RECEIVED:
+                conditions.append("d.is_newsletter")
         else:
             rows = (
                 f"deliveries d JOIN {happening.rows} ON {happening.of_delivery}" if happening.of_delivery else _RECEIVED
@@ -178,6 +180,16 @@ class _Compiler:
         if activity.within_days is not None:
             conditions.append(f"{happening.at} > {self._days_ago(activity.within_days)}")
         return f"SELECT true FROM {rows} WHERE {' AND '.join(conditions)} LIMIT 1"
+
+
+def _looks_elsewhere(condition: Condition) -> bool:
+    """Whether other tables are asked, which is worth it only where the rest leaves it open."""
+    match condition:
+        case And(parts) | Or(parts):
+            return any(map(_looks_elsewhere, parts))
+        case Not(part):
+            return _looks_elsewhere(part)
+    return isinstance(condition, Activity)
 
 
 @dataclass(frozen=True, slots=True)

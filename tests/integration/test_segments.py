@@ -222,8 +222,9 @@ async def _mail(
     state = chance.choice(("delivered", "delivered", "refused"))
     delivery_id = await connection.fetchval(
         """
-        INSERT INTO deliveries (mailing_id, mailing_created_at, member_id, recipient, recipient_key, state, ended_at)
-        SELECT id, created_at, $2, $3, $3, $4, created_at FROM mailings WHERE id = $1 RETURNING id
+        INSERT INTO deliveries (mailing_id, mailing_created_at, member_id, recipient, recipient_key, state, ended_at,
+                                is_newsletter)
+        SELECT id, created_at, $2, $3, $3, $4, created_at, true FROM mailings WHERE id = $1 RETURNING id
         """,
         mailing_id,
         member.id,

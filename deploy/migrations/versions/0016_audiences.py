@@ -20,12 +20,9 @@ _STATEMENTS = (
         ADD COLUMN recency_days INTEGER DEFAULT 7 NOT NULL
     """,
     "ALTER TABLE mailings ADD COLUMN expanded_lists INTEGER DEFAULT 0 NOT NULL",
-    "ALTER TABLE deliveries ADD COLUMN counts_as_recent boolean DEFAULT false NOT NULL",
-    """
-    CREATE INDEX ix_deliveries_member_id ON deliveries (member_id, mailing_created_at)
-        WHERE member_id IS NOT NULL
-    """,
-    "CREATE INDEX ix_deliveries_counted ON deliveries (recipient_key, mailing_created_at) WHERE counts_as_recent",
+    "CREATE INDEX ix_mailings_created_at_newsletters ON mailings (created_at) WHERE list_ids IS NOT NULL",
+    "ALTER TABLE deliveries ADD COLUMN is_newsletter boolean DEFAULT false NOT NULL",
+    "CREATE INDEX ix_deliveries_member_id ON deliveries (member_id, mailing_created_at) WHERE is_newsletter",
     "ALTER TABLE tracking_events ADD COLUMN member_id BIGINT",
     """
     UPDATE tracking_events e SET member_id = d.member_id FROM mailings m, deliveries d

@@ -98,8 +98,7 @@ _ACTIVITIES = {
     ActivityKind.OPENED: "A person opened list mail to this address, or followed a link of it: ever, in the last so "
     "many days, of one mailing. Only lists whose `tracking` is full know.",
     ActivityKind.CLICKED: "A person followed a link of list mail to this address.",
-    ActivityKind.RECEIVED: "List mail to this address was delivered; with `in_last_days`, of mailings that are not "
-    "older.",
+    ActivityKind.RECEIVED: "A newsletter to this address was delivered; with `in_last_days`, one that is not older.",
     ActivityKind.BOUNCED: "List mail to this address failed for good.",
 }
 

@@ -55,7 +55,7 @@ class ActivityKind(StrEnum):
     OPENED = "opened"
     #: A person followed a link of it.
     CLICKED = "clicked"
-    #: The next hop took it.
+    #: The next hop took it; without a mailing that is named, a newsletter.
     RECEIVED = "received"
     #: It failed for good, in our session or by a report that came back.
     BOUNCED = "bounced"
