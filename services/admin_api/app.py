@@ -25,6 +25,7 @@ from services.admin_api.routes import (
     messages,
     newsletter_attachments,
     newsletter_life,
+    newsletter_looks,
     newsletter_templates,
     newsletters,
     node_defaults,
@@ -40,9 +41,10 @@ from services.admin_api.routes import (
 )
 from services.admin_api.routes.dkim_keys import KeyRoom
 from services.admin_api.routes.dns import CheckDns
-from services.admin_api.routes.newsletter_life import LookAt
 from services.admin_api.routes.parked import Publish
 from services.admin_api.routes.subscription_requests import Follow
+from shared.runtime.preflight import Preflight
+from shared.runtime.specimens import Specimens
 from shared.runtime.subscriptions import Subscriptions
 from shared.store.engine import Database
 
@@ -62,6 +64,7 @@ _RESOURCES = (
     newsletters,
     newsletter_life,
     newsletter_attachments,
+    newsletter_looks,
     newsletter_templates,
     messages,
     held_posts,
@@ -87,13 +90,14 @@ def application(
     check_dns: CheckDns,
     subscriptions: Subscriptions,
     follow: Follow,
-    preflight: LookAt,
+    preflight: Preflight,
+    specimens: Specimens,
     sync_places: Collection[str] = (),
 ) -> FastAPI:
     """The API on `database`, telling the nodes of changes through `announce`, handing payloads to the queues through
     `publish`, making signing keys with `key_room`, comparing planned records with the DNS through `check_dns`, and
     deciding about requests with `subscriptions`, with what follows from that by `follow`, looking at newsletters with
-    `preflight`; members may be read from files at `sync_places`."""
+    `preflight` and `specimens`; members may be read from files at `sync_places`."""
     app = FastAPI(
         title="Listfleet",
         version="1",
@@ -114,6 +118,7 @@ def application(
     app.state.subscriptions = subscriptions
     app.state.follow = follow
     app.state.preflight = preflight
+    app.state.specimens = specimens
     for resource in _RESOURCES:
         app.include_router(resource.router, prefix=BASE)
     problems.install(app)

@@ -6,15 +6,14 @@ stopped as any other.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Annotated, cast
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Response
 
 from services.admin_api.checked_route import CheckedRoute
 from services.admin_api.problems import Problem
 from services.admin_api.routes.lists import Store
+from services.admin_api.routes.newsletter_looks import Looking, report_on
 from services.admin_api.routes.newsletters import NewsletterId, answer, newsletter_at
 from services.admin_api.routes.tasks import check_is_to_come, next_due_at
 from services.admin_api.schemas.newsletter_life import (
@@ -28,7 +27,6 @@ from shared.core.newsletter import NewsletterState
 from shared.core.preflight.finding import Severity
 from shared.core.task import TaskKind
 from shared.core.tracking import TrackingPolicy
-from shared.runtime.preflight import Report
 from shared.store import newsletter_life, tasks
 from shared.store.engine import Session
 from shared.store.newsletters import Newsletter
@@ -37,23 +35,11 @@ from shared.store.tasks import ScheduledTask
 router = APIRouter(prefix="/newsletters", tags=["Newsletters"], route_class=CheckedRoute)
 
 
-#: What a preflight finds in a newsletter as it is now; `None` when there is none.
-LookAt = Callable[[int], Awaitable[Report | None]]
-
-
-def preflight_of(request: Request) -> LookAt:
-    return cast(LookAt, request.app.state.preflight)
-
-
 @router.post("/{newsletter_id}/approve")
-async def approve_newsletter(
-    database: Store, newsletter_id: NewsletterId, preflight: Annotated[LookAt, Depends(preflight_of)]
-) -> NewsletterAnswer:
+async def approve_newsletter(database: Store, newsletter_id: NewsletterId, preflight: Looking) -> NewsletterAnswer:
     """Let a draft be sent as it is now: it can be scheduled or started then. 409 with `errors` that say what the
     preflight refuses, and for what has started or was cancelled."""
-    report = await preflight(newsletter_id)
-    if report is None:
-        raise Problem(404, f"There is no newsletter {newsletter_id}.")
+    report = await report_on(preflight, newsletter_id)
     if report.is_refused:
         errors = [
             {"pointer": f"#/{finding.place.field}", "detail": finding.mend}

@@ -145,6 +145,6 @@ class AttachmentAnswer(Answer):
     content_type: str
     """What it is, `type/subtype`."""
     content_id: str
-    """What the HTML calls it, `<img src="cid:…">`; empty for a file."""
+    """What the HTML calls it, `cid:…`; empty for a file."""
     size_bytes: int
     """How large it is, before it is encoded for the mail, in bytes."""
