@@ -14,7 +14,8 @@ import pytest
 from services.scheduler.clock import Clock
 from services.scheduler.tasks.run_task import RunTasks
 from shared.contracts.commands import ExpandMailing, RunTask
-from shared.store import task_runs
+from shared.core.delivery import DeliveryState
+from shared.store import expansion, leaving, members, stops, task_runs
 from shared.store.engine import Database, RawConnection, Record
 from tests.fakes.admin_client import AdminClient, admin_client, let_in
 from tests.fakes.kept_publisher import KeptPublisher
@@ -373,3 +374,68 @@ async def test_it_is_sent_again_to_those_who_did_not_open_it(
     assert (row["name"], row["subject"]) == ("October, again", "Did you see it?")
     assert await connection.fetchval("SELECT count(*) FROM newsletter_attachments WHERE file_name = 'a.txt'") == 2
     await asked(api, newsletter_id, "resend-to-unopened", 409, mailing_id=999_999)
+
+
+async def to_two_lists(
+    api: AdminClient, connection: RawConnection, clock: Clock, scheduler: RunTasks
+) -> tuple[int, int]:
+    """A newsletter's mailing to two members, each on a list of its own, and the second one's member."""
+    lists = [await stored.new_list(connection, 0) for _ in range(2)]
+    for number, list_id in enumerate(lists, start=1):
+        member = stored.new_member(number, fields_json=json.dumps({"from": number}), display_name=f"Of {number}")
+        await members.import_rows(connection, list_id, [member])
+    newsletter_id = await new_newsletter(connection, *lists)
+    await asked(api, newsletter_id, "start", 202, not_after_at=later(hours=1))
+    for run in await due_runs(connection, clock):
+        await scheduler(run)
+    (mailing,) = await mailings(connection, newsletter_id)
+    member_id = await connection.fetchval("SELECT id FROM members WHERE list_id = $1", lists[1])
+    return mailing["id"], member_id
+
+
+async def test_each_copy_has_the_values_of_the_member_it_is_for(
+    api: AdminClient, connection: RawConnection, clock: Clock, scheduler: RunTasks
+) -> None:
+    mailing_id, _ = await to_two_lists(api, connection, clock, scheduler)
+    await stored.expand_all(connection, mailing_id)
+    (batch_id,) = await stored.release_all(connection, mailing_id)
+    claimed = await stored.claim(connection, batch_id, await stored.new_lease(connection))
+    assert claimed is not None
+    found = {each.address: (each.display_name, json.loads(each.fields_json)) for each in claimed.recipients}
+    assert found == {
+        "Member-1@example.com": ("Of 1", {"from": 1}),
+        "Member-2@example.com": ("Of 2", {"from": 2}),
+    }
+
+
+async def test_who_leaves_the_second_list_gets_nothing_more_of_it(
+    api: AdminClient, connection: RawConnection, clock: Clock, scheduler: RunTasks
+) -> None:
+    mailing_id, member_id = await to_two_lists(api, connection, clock, scheduler)
+    await stored.expand_all(connection, mailing_id)
+    await connection.execute("UPDATE members SET status = 'unsubscribed' WHERE id = $1", member_id)
+    await leaving.stop_deliveries(connection, [member_id])
+    assert await stored.states(connection, mailing_id) == {"open": 1, "cancelled": 1}
+
+
+async def test_pause_cancel_and_the_last_moment_hold_for_a_newsletter(
+    api: AdminClient, connection: RawConnection, clock: Clock, scheduler: RunTasks
+) -> None:
+    mailing_id, _ = await to_two_lists(api, connection, clock, scheduler)
+    await connection.execute("UPDATE mailings SET expand_due_at = NULL")
+    path = f"/mailings/{mailing_id}"
+    assert await stops.stopped_mailings(connection) == []
+    await api.post(f"{path}/pause")
+    assert await stops.stopped_mailings(connection) == [mailing_id]
+    await api.post(f"{path}/resume")
+    await connection.execute("UPDATE mailings SET not_after_at = now()")
+    assert await stops.mailings_to_end(connection) == [(mailing_id, DeliveryState.EXPIRED)]
+    assert (await api.post(f"{path}/deliveries/retry")).status_code == 409
+    async with connection.transaction():
+        page = await expansion.expand_page(connection, mailing_id, page_size=1, expand_again_after_seconds=5)
+    assert page is not None and not page.is_last
+    await api.post(f"{path}/cancel")
+    assert await stops.mailings_to_end(connection) == [(mailing_id, DeliveryState.CANCELLED)]
+    async with connection.transaction():
+        page = await expansion.expand_page(connection, mailing_id, page_size=1, expand_again_after_seconds=5)
+    assert page is None, "who had no delivery by then gets none"
