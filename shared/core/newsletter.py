@@ -7,6 +7,9 @@ from enum import StrEnum
 
 from shared.core.mailing import MailingState
 
+#: Over which a list counts the newsletters that an address had, unless it says otherwise.
+DEFAULT_RECENCY_DAYS = 7
+
 
 class NewsletterState(StrEnum):
     """Where a newsletter stands.

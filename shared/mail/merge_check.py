@@ -14,7 +14,7 @@ ALWAYS_KNOWN = frozenset({"email", "display_name"})
 
 # Two braces at an end are no fault by themselves: style sheets have them.
 _BEGUN_WITH_ONE = re.compile(
-    rf"(?<!\{{)\{{(?!\{{)\s*+(?:url:)?(?P<name>{NAME})\s*+(?:\|[^{{}}]{{0,1000}})?\}}\}}(?!\}})"
+    rf"(?<!\{{)(?<!\{{ )\{{(?!\{{)\s*+(?:url:)?(?P<name>{NAME})\s*+(?:\|[^{{}}]{{0,1000}})?\}}\}}(?!\}})"
 )
 _SEPARATORS = re.compile(r"[\s._-]+")
 

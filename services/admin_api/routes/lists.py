@@ -91,6 +91,8 @@ async def make_list(database: Store, new: NewList, response: Response) -> ListAn
             ),
             bounce_limit=new.bounce_limit,
             bounce_quiet_days=new.bounce_quiet_days,
+            recency_newsletters=new.recency_newsletters,
+            recency_days=new.recency_days,
         )
     if made is None:
         raise Problem(409, f"There is a list {name}@{domain} already.")

@@ -43,7 +43,7 @@ async def add_newsletter_attachment(
     ],
     content_id: Annotated[
         str,
-        Query(max_length=1000, description='For an image: what the HTML calls it, `cid:…`. Else absent.'),
+        Query(max_length=1000, description="For an image: what the HTML calls it, `cid:…`. Else absent."),
     ] = "",
 ) -> AttachmentAnswer:
     """Add a file: the body, as it is, of the type that Content-Type says; at most 10,485,760 bytes, of all files of a

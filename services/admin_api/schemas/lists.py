@@ -13,6 +13,7 @@ from shared.core.address import Address
 from shared.core.bounce_score import DEFAULT_BOUNCE_LIMIT, DEFAULT_QUIET_DAYS
 from shared.core.copies import DmarcMitigation, ReplyToPolicy
 from shared.core.membership import PostingPolicy
+from shared.core.newsletter import DEFAULT_RECENCY_DAYS
 from shared.core.subscription import SubscriptionPolicy
 from shared.core.tracking import TrackingPolicy
 
@@ -38,6 +39,8 @@ def _ascii(address: Address) -> Address:
 AsciiAddress = Annotated[EmailAddress, AfterValidator(_ascii)]
 #: No score is higher than a point a day for ten years.
 BounceLimit = Annotated[float, Field(strict=True, gt=0, le=3650)]
+Newsletters = Annotated[int, Field(strict=True, ge=1, le=1000)]
+RecencyDays = Annotated[int, Field(strict=True, ge=1, le=365)]
 QuietDays = Annotated[int, Field(strict=True, ge=1, le=3650)]
 
 
@@ -119,6 +122,11 @@ class NewList(NewPostingRules):
     counts 1, another 0.5, at most one a day; refusals for policy, spam, size or the sending server count nothing."""
     bounce_quiet_days: QuietDays = DEFAULT_QUIET_DAYS
     """Days without a bounce that counts, after which a member's points are forgotten: 1 to 3,650."""
+    recency_newsletters: Newsletters | None = None
+    """Newsletters that one address gets within `recency_days`, at most: 1 to 1,000; null or absent is unlimited. It
+    holds for every newsletter that goes to this list, and counts those of all lists that have such a limit."""
+    recency_days: RecencyDays = DEFAULT_RECENCY_DAYS
+    """Days, of 24 hours, over which newsletters are counted for `recency_newsletters`: 1 to 365."""
 
 
 class ListChange(PostingRulesChange):
@@ -176,6 +184,11 @@ class ListChange(PostingRulesChange):
     """Points at which a member is held: more than 0, at most 3,650; null is never. In force from the next bounce on."""
     bounce_quiet_days: QuietDays = may_be_absent()
     """Days without a bounce that counts, after which a member's points are forgotten: 1 to 3,650."""
+    recency_newsletters: Newsletters | None = may_be_absent()
+    """Newsletters that one address gets within `recency_days`, at most: 1 to 1,000; null is unlimited. In force for the
+    recipients of newsletters that are made from then on."""
+    recency_days: RecencyDays = may_be_absent()
+    """Days, of 24 hours, over which newsletters are counted: 1 to 365."""
 
 
 class ListAnswer(PostingRulesAnswer):
@@ -233,5 +246,9 @@ class ListAnswer(PostingRulesAnswer):
     """Points of bounces at which a member is held; null is never."""
     bounce_quiet_days: int
     """Days without a bounce that counts, after which a member's points are forgotten."""
+    recency_newsletters: int | None
+    """Newsletters that one address gets within `recency_days`, at most; null is unlimited."""
+    recency_days: int
+    """Days over which newsletters are counted."""
     created_at: Moment
     """When the list was made."""
