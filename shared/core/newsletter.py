@@ -62,8 +62,8 @@ def stage_of(state: NewsletterState, *, is_due: bool, latest: Sending | None) ->
 
     One whose task is gone or paused is approved: nothing sends it until somebody says so.
     """
-    if state is NewsletterState.STARTED and latest is not None:
-        return latest.stage
+    if state is NewsletterState.STARTED:
+        return latest.stage if latest is not None else NewsletterStage.FINISHED
     if state is NewsletterState.SCHEDULED:
         return NewsletterStage.SCHEDULED if is_due else NewsletterStage.APPROVED
     return NewsletterStage(state.value)

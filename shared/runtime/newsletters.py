@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from shared.core.address import Address
 from shared.mail.newsletter import Attachment, Letter, compose
-from shared.store import lists, newsletter_attachments
+from shared.store import lists, newsletter_attachments, newsletters
 from shared.store.engine import Database
 from shared.store.lists import MailingList
 from shared.store.newsletter_attachments import NewsletterAttachment
@@ -45,7 +45,7 @@ class Composer:
     async def __call__(self, newsletter_id: int) -> ComposedMailing | None:
         """The newsletter as it is now; `None` when there is none."""
         async with self.database.snapshot() as session:
-            newsletter = await session.get(Newsletter, newsletter_id)
+            newsletter = await newsletters.get(session, newsletter_id)
             first_list = await lists.get(session, newsletter.list_ids[0]) if newsletter else None
             if newsletter is None or first_list is None:
                 return None

@@ -13,7 +13,7 @@ from sqlalchemy import delete, text
 from sqlmodel import col, select
 
 from shared.core.newsletter import NewsletterStage, NewsletterState, Sending, stage_of
-from shared.store import task_runs
+from shared.store import newsletters, task_runs
 from shared.store.engine import Session
 from shared.store.mailings import Mailing
 from shared.store.newsletters import Newsletter
@@ -43,12 +43,6 @@ def sending_of(mailing: Mailing) -> Sending:
     return Sending(mailing.state, mailing.is_paused, mailing.cancelled_at is not None)
 
 
-async def locked(session: Session, newsletter_id: int) -> Newsletter | None:
-    """The newsletter, its row locked until the transaction ends."""
-    statement = select(Newsletter).where(col(Newsletter.id) == newsletter_id).with_for_update(key_share=True)
-    return (await session.exec(statement.execution_options(populate_existing=True))).one_or_none()
-
-
 async def unscheduled(session: Session, newsletter_id: int) -> Newsletter | None:
     """The newsletter, its row locked until the transaction ends, without a task; a run of it under way ends at its next
     step, without effect."""
@@ -58,18 +52,18 @@ async def unscheduled(session: Session, newsletter_id: int) -> Newsletter | None
         ).one_or_none()
         if task_id is not None:
             await session.exec(delete(ScheduledTask).where(col(ScheduledTask.id) == task_id))
-        newsletter = await locked(session, newsletter_id)
+        newsletter = await newsletters.get(session, newsletter_id, for_change=True)
         if newsletter is None or newsletter.task_id is None:
             return newsletter
 
 
-async def standings(session: Session, newsletters: Collection[Newsletter]) -> Mapping[int, Standing]:
+async def standings(session: Session, of: Collection[Newsletter]) -> Mapping[int, Standing]:
     """How each of these stands, by its id."""
-    task_ids = [newsletter.task_id for newsletter in newsletters if newsletter.task_id is not None]
+    task_ids = [newsletter.task_id for newsletter in of if newsletter.task_id is not None]
     found = await session.exec(select(ScheduledTask).where(col(ScheduledTask.id).in_(task_ids)))
     tasks = {task.id: task for task in found.all()}
     runs = await task_runs.latest(session, task_ids)
-    mailings = await _mailings_of(session, [newsletter.id for newsletter in newsletters])
+    mailings = await _mailings_of(session, [newsletter.id for newsletter in of])
     return {
         newsletter.id: _standing(
             newsletter,
@@ -77,7 +71,7 @@ async def standings(session: Session, newsletters: Collection[Newsletter]) -> Ma
             runs.get(newsletter.task_id or 0),
             [mailing for mailing in mailings if mailing.newsletter_id == newsletter.id],
         )
-        for newsletter in newsletters
+        for newsletter in of
     }
 
 

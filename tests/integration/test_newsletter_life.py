@@ -14,9 +14,8 @@ import pytest
 from services.scheduler.clock import Clock
 from services.scheduler.tasks.run_task import RunTasks
 from shared.contracts.commands import ExpandMailing, RunTask
-from shared.store import newsletter_life, task_runs
+from shared.store import task_runs
 from shared.store.engine import Database, RawConnection, Record
-from shared.store.newsletters import Newsletter
 from tests.fakes.admin_client import AdminClient, admin_client, let_in
 from tests.fakes.kept_publisher import KeptPublisher
 from tests.integration import stored
@@ -80,13 +79,27 @@ async def mailings(connection: RawConnection, newsletter_id: int) -> list[Record
 
 
 async def shown(api: AdminClient, newsletter_id: int) -> str:
-    async with api.database.transaction() as session:
-        newsletter = await session.get_one(Newsletter, newsletter_id)
-        return (await newsletter_life.standings(session, [newsletter]))[newsletter_id].stage.value
+    return str((await api.get(f"/newsletters/{newsletter_id}")).json()["state"])
 
 
 def later(**how: float) -> str:
     return (datetime.now(UTC) + timedelta(**how)).isoformat()
+
+
+async def test_a_draft_is_approved_unless_the_preflight_refuses_it(api: AdminClient, connection: RawConnection) -> None:
+    newsletter_id = await new_newsletter(connection, await stored.new_list(connection, 1), state="draft")
+    await connection.execute("UPDATE newsletters SET subject = 'For {{name'")
+    refused = await asked(api, newsletter_id, "approve", 409)
+    assert [error["pointer"] for error in refused["errors"]] == ["#/subject"]
+    await connection.execute("UPDATE newsletters SET subject = 'For {{display_name|you}}'")
+    approved = await asked(api, newsletter_id, "approve")
+    assert (approved["state"], approved["approved_at"] is None) == ("approved", False)
+    assert (await asked(api, newsletter_id, "approve"))["approved_at"] == approved["approved_at"]
+    await asked(api, newsletter_id, "schedule", at=later(hours=1))
+    assert (await asked(api, newsletter_id, "approve"))["state"] == "scheduled"
+    await asked(api, newsletter_id, "cancel")
+    await asked(api, newsletter_id, "approve", 409)
+    await asked(api, 999_999, "approve", 404)
 
 
 async def test_a_newsletter_that_is_started_becomes_a_mailing_to_its_members(
@@ -251,6 +264,17 @@ async def test_a_newsletter_that_is_not_approved_any_more_is_not_sent(
     assert (row["state"], row["failures"]) == ("failed", 1), "to try again is of no use"
     assert row["error"] == "The newsletter is not approved: it is draft."
     assert await mailings(connection, newsletter_id) == []
+
+
+async def test_an_edit_takes_the_schedule_away(api: AdminClient, connection: RawConnection) -> None:
+    newsletter_id = await new_newsletter(connection, await stored.new_list(connection, 1))
+    path = f"/newsletters/{newsletter_id}"
+    await asked(api, newsletter_id, "schedule", at=later(hours=1))
+    renamed = (await api.patch(path, json={"name": "Of October"})).json()
+    assert (renamed["state"], renamed["schedule"] is None) == ("scheduled", False)
+    edited = (await api.patch(path, json={"subject": "Another"})).json()
+    assert (edited["state"], edited["schedule"]) == ("draft", None)
+    assert await connection.fetchval("SELECT count(*) FROM tasks") == 0
 
 
 async def test_what_is_too_late_is_not_sent(

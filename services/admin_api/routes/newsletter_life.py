@@ -7,42 +7,62 @@ stopped as any other.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Response
 
 from services.admin_api.checked_route import CheckedRoute
 from services.admin_api.problems import Problem
 from services.admin_api.routes.lists import Store
-from services.admin_api.routes.tasks import check_is_to_come, next_due_at, run_answer
-from services.admin_api.schemas.base import MAX_ID
+from services.admin_api.routes.newsletter_looks import Looking, report_on
+from services.admin_api.routes.newsletters import NewsletterId, answer, newsletter_at
+from services.admin_api.routes.tasks import check_is_to_come, next_due_at
 from services.admin_api.schemas.newsletter_life import (
     NewsletterSchedule,
-    NewsletterStanding,
     NewsletterStart,
     Resend,
-    ScheduleAnswer,
-    SendingAnswer,
 )
+from services.admin_api.schemas.newsletters import NewsletterAnswer
 from shared.contracts.task_kinds.start_newsletter import StartNewsletterParameters
 from shared.core.newsletter import NewsletterState
+from shared.core.preflight.finding import Severity
 from shared.core.task import TaskKind
 from shared.core.tracking import TrackingPolicy
 from shared.store import newsletter_life, tasks
 from shared.store.engine import Session
-from shared.store.newsletter_life import Standing, sending_of
 from shared.store.newsletters import Newsletter
 from shared.store.tasks import ScheduledTask
 
 router = APIRouter(prefix="/newsletters", tags=["Newsletters"], route_class=CheckedRoute)
 
-NewsletterId = Annotated[int, Path(ge=1, le=MAX_ID, description="The newsletter's number.")]
+
+@router.post("/{newsletter_id}/approve")
+async def approve_newsletter(database: Store, newsletter_id: NewsletterId, preflight: Looking) -> NewsletterAnswer:
+    """Let a draft be sent as it is now: it can be scheduled or started then. 409 with `errors` that say what the
+    preflight refuses, and for what has started or was cancelled."""
+    report = await report_on(preflight, newsletter_id)
+    if report.is_refused:
+        errors = [
+            {"pointer": f"#/{finding.place.field}", "detail": finding.mend}
+            for finding in report.findings
+            if finding.severity is Severity.REFUSE
+        ]
+        raise Problem(409, "The preflight refuses it: see errors.", errors=errors)
+    async with database.transaction() as session:
+        newsletter = await newsletter_at(session, newsletter_id, for_change=True)
+        if newsletter.updated_at != report.updated_at:
+            raise Problem(409, "Somebody changes the newsletter at this moment.")
+        if newsletter.state is NewsletterState.DRAFT:
+            newsletter.state = NewsletterState.APPROVED
+            newsletter.approved_at = await tasks.clock(session)
+        elif newsletter.state not in (NewsletterState.APPROVED, NewsletterState.SCHEDULED):
+            raise Problem(409, f"It is no draft: it is {newsletter.state.value}.")
+        return await answer(session, newsletter)
 
 
 @router.post("/{newsletter_id}/schedule")
 async def schedule_newsletter(
     database: Store, newsletter_id: NewsletterId, schedule: NewsletterSchedule
-) -> NewsletterStanding:
+) -> NewsletterAnswer:
     """Send an approved newsletter once at a moment, or again and again; in the place of what was set before.
 
     409 unless it is approved or scheduled. It is sent as it is when its time comes, by whichever scheduler has room,
@@ -58,7 +78,7 @@ async def schedule_newsletter(
 @router.post("/{newsletter_id}/start", status_code=202)
 async def start_newsletter(
     database: Store, newsletter_id: NewsletterId, how: NewsletterStart | None = None
-) -> NewsletterStanding:
+) -> NewsletterAnswer:
     """Send an approved newsletter now: a scheduler begins within seconds. 409 unless it is approved or scheduled."""
     async with database.transaction() as session:
         newsletter = await _unscheduled(session, newsletter_id)
@@ -68,16 +88,16 @@ async def start_newsletter(
 
 
 @router.post("/{newsletter_id}/unschedule")
-async def unschedule_newsletter(database: Store, newsletter_id: NewsletterId) -> NewsletterStanding:
+async def unschedule_newsletter(database: Store, newsletter_id: NewsletterId) -> NewsletterAnswer:
     """Let a scheduled newsletter be approved, and no more. What was made of it goes on. 409 once it has started."""
     async with database.transaction() as session:
         newsletter = await _unscheduled(session, newsletter_id)
         newsletter.state = NewsletterState.APPROVED
-        return await _standing(session, newsletter)
+        return await answer(session, newsletter)
 
 
 @router.post("/{newsletter_id}/cancel")
-async def cancel_newsletter(database: Store, newsletter_id: NewsletterId) -> NewsletterStanding:
+async def cancel_newsletter(database: Store, newsletter_id: NewsletterId) -> NewsletterAnswer:
     """Give a newsletter up that has not started; one that recurs makes no mailings any more.
 
     409 once it has started: its mailing is cancelled as `POST /mailings/{mailing_id}/cancel`.
@@ -87,18 +107,18 @@ async def cancel_newsletter(database: Store, newsletter_id: NewsletterId) -> New
         if newsletter.state is NewsletterState.STARTED:
             raise Problem(409, "It has started: cancel its mailing.")
         newsletter.state = NewsletterState.CANCELLED
-        return await _standing(session, newsletter)
+        return await answer(session, newsletter)
 
 
 @router.post("/{newsletter_id}/resend-to-unopened", status_code=201)
 async def resend_newsletter(
     database: Store, newsletter_id: NewsletterId, response: Response, how: Resend | None = None
-) -> NewsletterStanding:
+) -> NewsletterAnswer:
     """Make a draft with the same content for those who got the newsletter and did not open it, as far as is known when
     the draft is sent. 409 when it was not sent, or when it was not tracked who opens it."""
     how = how or Resend()
     async with database.transaction() as session:
-        original = _there(await newsletter_life.locked(session, newsletter_id), newsletter_id)
+        original = await newsletter_at(session, newsletter_id)
         mailing = await newsletter_life.mailing_of(session, newsletter_id, how.mailing_id)
         if mailing is None:
             raise Problem(409, "There is no such mailing of the newsletter.")
@@ -112,7 +132,7 @@ async def resend_newsletter(
             subject=how.subject or original.subject,
         )
         response.headers["Location"] = f"/api/v1/newsletters/{made.id}"
-        return await _standing(session, made)
+        return await answer(session, made)
 
 
 async def _unscheduled(session: Session, newsletter_id: int) -> Newsletter:
@@ -131,7 +151,7 @@ def _there(newsletter: Newsletter | None, newsletter_id: int) -> Newsletter:
 
 async def _scheduled(
     session: Session, newsletter: Newsletter, schedule: NewsletterSchedule, now: datetime
-) -> NewsletterStanding:
+) -> NewsletterAnswer:
     parameters = StartNewsletterParameters(newsletter_id=newsletter.id, not_after_seconds=schedule.not_after_seconds)
     task = ScheduledTask(
         name=newsletter.name,
@@ -154,43 +174,4 @@ async def _scheduled(
         wrong = {"pointer": "#/not_after_at", "detail": "The last moment is before the first one."}
         raise Problem(422, "The request is not well formed: see errors.", errors=[wrong])
     newsletter.state = NewsletterState.SCHEDULED
-    return await _standing(session, newsletter)
-
-
-async def _standing(session: Session, newsletter: Newsletter) -> NewsletterStanding:
-    await session.flush()
-    return standing_answer(newsletter, (await newsletter_life.standings(session, [newsletter]))[newsletter.id])
-
-
-def standing_answer(newsletter: Newsletter, standing: Standing) -> NewsletterStanding:
-    return NewsletterStanding(
-        id=newsletter.id,
-        state=standing.stage,
-        not_after_at=newsletter.not_after_at,
-        schedule=_schedule_answer(standing),
-        mailings=[
-            SendingAnswer(
-                mailing_id=mailing.id,
-                state=sending_of(mailing).stage,
-                occurrence_at=mailing.occurrence_at,
-                recipients=mailing.recipients,
-            )
-            for mailing in standing.mailings
-        ],
-    )
-
-
-def _schedule_answer(standing: Standing) -> ScheduleAnswer | None:
-    task = standing.task
-    if task is None:
-        return None
-    return ScheduleAnswer(
-        task_id=task.id,
-        at=task.at,
-        cron=task.cron,
-        time_zone=task.time_zone,
-        missed=task.missed,
-        not_after_seconds=task.parameters.get("not_after_seconds"),
-        next_due_at=task.next_due_at,
-        latest_run=run_answer(standing.latest_run) if standing.latest_run is not None else None,
-    )
+    return await answer(session, newsletter)

@@ -12,13 +12,16 @@ from services.admin_api.newsletter_texts import check_texts
 from services.admin_api.paging import WhichPage
 from services.admin_api.problems import Problem
 from services.admin_api.routes.lists import Store
+from services.admin_api.routes.tasks import run_answer
 from services.admin_api.schemas.base import MAX_ID, Page
+from services.admin_api.schemas.newsletter_life import ScheduleAnswer, SendingAnswer
 from services.admin_api.schemas.newsletters import NewNewsletter, NewsletterAnswer, NewsletterChange, NewsletterRow
 from shared.core.address import Address
 from shared.core.mailing import MailingKind
 from shared.core.newsletter import NewsletterState
-from shared.store import lists, mailings, newsletter_templates, newsletters
+from shared.store import lists, mailings, newsletter_life, newsletter_templates, newsletters
 from shared.store.engine import Session
+from shared.store.newsletter_life import Standing, sending_of
 from shared.store.newsletters import Newsletter
 
 router = APIRouter(prefix="/newsletters", tags=["Newsletters"], route_class=WritingRoute)
@@ -37,7 +40,8 @@ async def get_newsletters(database: Store, which: WhichPage) -> Page[NewsletterR
     async with database.snapshot() as session:
         found = await newsletters.page(session, before_id=which.after_id, limit=which.fetch)
         addresses = await newsletters.addresses_of_lists(session, [each for row in found for each in row.list_ids])
-    return which.page(found, lambda row: NewsletterRow(**_row(row, addresses)), lambda row: row.id)
+        standings = await newsletter_life.standings(session, found)
+    return which.page(found, lambda row: NewsletterRow(**_row(row, addresses, standings[row.id])), lambda row: row.id)
 
 
 @router.post("", status_code=201)
@@ -64,14 +68,14 @@ async def make_newsletter(database: Store, new: NewNewsletter, response: Respons
         await session.flush()
         await session.refresh(newsletter)
         response.headers["Location"] = f"/api/v1/newsletters/{newsletter.id}"
-        return await _answer(session, newsletter)
+        return await answer(session, newsletter)
 
 
 @router.get("/{newsletter_id}")
 async def get_newsletter(database: Store, newsletter_id: NewsletterId) -> NewsletterAnswer:
     """One newsletter, with its texts."""
     async with database.snapshot() as session:
-        return await _answer(session, await newsletter_at(session, newsletter_id))
+        return await answer(session, await newsletter_at(session, newsletter_id))
 
 
 @router.patch("/{newsletter_id}")
@@ -81,7 +85,10 @@ async def change_newsletter(database: Store, newsletter_id: NewsletterId, change
     given: dict[str, Any] = {name: getattr(change, name) for name in change.model_fields_set}
     await check_texts({name: value for name, value in given.items() if name in _TEXTS})
     async with database.transaction() as session:
-        newsletter = await to_edit(session, newsletter_id)
+        if given.keys() <= _NOT_SENT:
+            newsletter = await newsletter_at(session, newsletter_id, for_change=True)
+        else:
+            newsletter = await to_edit(session, newsletter_id)
         if "lists" in given:
             given["list_ids"] = await _list_ids(session, given.pop("lists"))
         if "unopened_of_mailing_id" in given:
@@ -92,7 +99,7 @@ async def change_newsletter(database: Store, newsletter_id: NewsletterId, change
             setattr(newsletter, name, value)
         if given.keys() - _NOT_SENT:
             await newsletters.mark_edited(session, newsletter)
-        return await _answer(session, newsletter)
+        return await answer(session, newsletter)
 
 
 @router.delete("/{newsletter_id}", status_code=204)
@@ -116,8 +123,10 @@ async def newsletter_at(session: Session, newsletter_id: int, *, for_change: boo
 
 
 async def to_edit(session: Session, newsletter_id: int) -> Newsletter:
-    """The newsletter, locked; `Problem` 409 when it has started or was cancelled."""
-    newsletter = await newsletter_at(session, newsletter_id, for_change=True)
+    """The newsletter, locked and without its task; `Problem` 409 when it has started or was cancelled."""
+    newsletter = await newsletter_life.unscheduled(session, newsletter_id)
+    if newsletter is None:
+        raise Problem(404, f"There is no newsletter {newsletter_id}.")
     if newsletter.state not in _EDITABLE:
         raise Problem(409, f"The newsletter is {newsletter.state}, and is changed no more.")
     return newsletter
@@ -165,10 +174,12 @@ def _wire(address: Address | None) -> str | None:
     return None if address is None else address.wire
 
 
-async def _answer(session: Session, newsletter: Newsletter) -> NewsletterAnswer:
+async def answer(session: Session, newsletter: Newsletter) -> NewsletterAnswer:
+    """The newsletter, its schedule, and its mailings."""
     addresses = await newsletters.addresses_of_lists(session, newsletter.list_ids)
+    standing = (await newsletter_life.standings(session, [newsletter]))[newsletter.id]
     return NewsletterAnswer(
-        **_row(newsletter, addresses),
+        **_row(newsletter, addresses, standing),
         segment=newsletter.segment,
         unopened_of_mailing_id=newsletter.unopened_of_mailing_id,
         template_id=newsletter.template_id,
@@ -178,16 +189,41 @@ async def _answer(session: Session, newsletter: Newsletter) -> NewsletterAnswer:
         preheader=newsletter.preheader,
         text=newsletter.text,
         html=newsletter.html,
-        task_id=newsletter.task_id,
         not_after_at=newsletter.not_after_at,
+        schedule=_schedule(standing),
+        mailings=[
+            SendingAnswer(
+                mailing_id=mailing.id,
+                state=sending_of(mailing).stage,
+                occurrence_at=mailing.occurrence_at,
+                recipients=mailing.recipients,
+            )
+            for mailing in standing.mailings
+        ],
     )
 
 
-def _row(newsletter: Newsletter, addresses: Mapping[int, str]) -> dict[str, Any]:
+def _schedule(standing: Standing) -> ScheduleAnswer | None:
+    task = standing.task
+    if task is None:
+        return None
+    return ScheduleAnswer(
+        task_id=task.id,
+        at=task.at,
+        cron=task.cron,
+        time_zone=task.time_zone,
+        missed=task.missed,
+        not_after_seconds=task.parameters.get("not_after_seconds"),
+        next_due_at=task.next_due_at,
+        latest_run=run_answer(standing.latest_run) if standing.latest_run is not None else None,
+    )
+
+
+def _row(newsletter: Newsletter, addresses: Mapping[int, str], standing: Standing) -> dict[str, Any]:
     return {
         "id": newsletter.id,
         "name": newsletter.name,
-        "state": newsletter.state,
+        "state": standing.stage,
         "lists": [addresses[list_id] for list_id in newsletter.list_ids if list_id in addresses],
         "subject": newsletter.subject,
         "created_at": newsletter.created_at,

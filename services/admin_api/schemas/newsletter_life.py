@@ -94,19 +94,3 @@ class SendingAnswer(Answer):
     """The occurrence that it was made for."""
     recipients: int
     """Deliveries made so far."""
-
-
-class NewsletterStanding(Answer):
-    """How a newsletter stands."""
-
-    id: int
-    """The newsletter's number."""
-    state: NewsletterStage
-    """*draft*, *approved*, *scheduled*; once it is sent, what its newest mailing does: *running*, *paused*, *finished*,
-    *cancelled*. One that recurs stays *scheduled*. One whose task was deleted or paused is *approved* again."""
-    not_after_at: Moment | None
-    """No attempt begins after this moment."""
-    schedule: ScheduleAnswer | None
-    """What sends it, or has sent it; null when nothing does."""
-    mailings: list[SendingAnswer]
-    """What was made of it: the newest 20 mailings, newest first."""

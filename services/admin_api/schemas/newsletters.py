@@ -8,9 +8,10 @@ from pydantic import Field, JsonValue
 
 from services.admin_api.schemas.base import MAX_ID
 from services.admin_api.schemas.lists import AsciiAddress
+from services.admin_api.schemas.newsletter_life import ScheduleAnswer, SendingAnswer
 from services.admin_api.schemas.newsletter_templates import Name, Preheader, Source, Subject
 from shared.contracts.bodies import Answer, Body, EmailAddress, Moment, OneLine, may_be_absent
-from shared.core.newsletter import NewsletterState
+from shared.core.newsletter import NewsletterStage
 
 MAX_LISTS = 100
 
@@ -90,8 +91,9 @@ class NewsletterRow(Answer):
     """The newsletter's number."""
     name: str
     """What its authors call it."""
-    state: NewsletterState
-    """Draft; approved; scheduled, for one time or again and again; started, as a mailing; or cancelled."""
+    state: NewsletterStage
+    """*draft*, *approved*, *scheduled*; once it is sent, what its newest mailing does: *running*, *paused*, *finished*,
+    *cancelled*. One that recurs stays *scheduled*. One whose task was deleted or paused is *approved* again."""
     lists: list[str]
     """The posting addresses of the lists whose members get it."""
     subject: str
@@ -125,10 +127,12 @@ class NewsletterAnswer(NewsletterRow):
     """The plain text; empty: it is made from the HTML."""
     html: str
     """The HTML; empty for none."""
-    task_id: int | None
-    """The task that sends it: `GET /tasks/{task_id}`; null for none."""
     not_after_at: Moment | None
     """No attempt begins after this moment; null is until its deliveries are given up."""
+    schedule: ScheduleAnswer | None
+    """What sends it, or has sent it; null when nothing does."""
+    mailings: list[SendingAnswer]
+    """What was made of it: the newest 20 mailings, newest first."""
 
 
 class AttachmentAnswer(Answer):
