@@ -12,12 +12,14 @@ from shared.core.links import PREFERENCES_FIELD, UNSUBSCRIBE_FIELD
 from shared.core.preflight import judge
 from shared.core.preflight.draft import Alignment, Draft, Sender
 from shared.core.preflight.finding import Finding, Severity
+from shared.core.segment.parsing import parse
 from shared.dns.dmarc import Records, alignment
 from shared.mail.newsletter import Letter, html_as_sent, text_as_sent
 from shared.mail.newsletter_reading import read
 from shared.mail.transfer_encoding import quoted_printable
 from shared.runtime.newsletters import letter_of
-from shared.store import dkim_keys, lists, members, newsletter_attachments, newsletters
+from shared.store import audiences, dkim_keys, lists, members, newsletter_attachments, newsletters
+from shared.store.audiences import Audience
 from shared.store.engine import Database
 from shared.store.newsletter_attachments import AttachmentRow
 
@@ -52,7 +54,7 @@ class _Stored:
     known_fields: Collection[str]
     attachments: Sequence[AttachmentRow]
     has_signing_key: bool
-    has_audience: bool
+    audience: Audience
     updated_at: datetime
 
 
@@ -70,6 +72,9 @@ class Preflight:
         stored = await self._stored(newsletter_id)
         if stored is None:
             return None
+        async with self.database.raw_transaction() as connection:
+            counted = await audiences.count(connection, stored.audience)
+        has_audience = None if counted is None else counted.addresses > 0
         from_domain = stored.letter.from_address.rpartition("@")[2].lower()
         try:
             async with asyncio.timeout(DNS_SECONDS):
@@ -78,7 +83,7 @@ class Preflight:
             aligned, policy = Alignment.UNKNOWN, PublishedPolicy.NONE
         sender = Sender(from_domain, stored.return_domain, aligned, policy, stored.has_signing_key)
         # Not on the loop: a text may have a million characters.
-        findings = await asyncio.to_thread(_judged, stored, sender, has_pages=self.has_pages)
+        findings = await asyncio.to_thread(_judged, stored, sender, has_pages=self.has_pages, has_audience=has_audience)
         return Report(findings, stored.updated_at)
 
     async def _stored(self, newsletter_id: int) -> _Stored | None:
@@ -94,12 +99,16 @@ class Preflight:
                 known_fields={field.name for fields in used for field in fields},
                 attachments=await newsletter_attachments.rows(session, newsletter_id),
                 has_signing_key=await dkim_keys.is_signed(session, first_list.domain),
-                has_audience=await members.has_readers(session, newsletter.list_ids),
+                audience=Audience(
+                    newsletter.list_ids,
+                    None if newsletter.segment is None else parse(newsletter.segment),
+                    newsletter.unopened_of_mailing_id,
+                ),
                 updated_at=newsletter.updated_at,
             )
 
 
-def _judged(stored: _Stored, sender: Sender, *, has_pages: bool) -> list[Finding]:
+def _judged(stored: _Stored, sender: Sender, *, has_pages: bool, has_audience: bool | None) -> list[Finding]:
     letter, html = stored.letter, html_as_sent(stored.letter)
     texts = read(
         letter.subject,
@@ -120,7 +129,7 @@ def _judged(stored: _Stored, sender: Sender, *, has_pages: bool) -> list[Finding
             + sum(_in_base64(row.size_bytes) for row in stored.attachments)
         ),
         has_pages=has_pages,
-        has_audience=stored.has_audience,
+        has_audience=has_audience,
     )
     return judge(draft)
 

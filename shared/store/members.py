@@ -248,16 +248,6 @@ async def used_fields(session: Session, list_id: int) -> Sequence[UsedField]:
     return [UsedField(*row) for row in (await connection.execute(statement, {"list_id": list_id})).all()]
 
 
-async def has_readers(session: Session, list_ids: Sequence[int]) -> bool:
-    """Whether somebody on these lists gets mail."""
-    statement = select(col(Member.id)).where(
-        col(Member.list_id).in_(list_ids),
-        col(Member.status) == MemberStatus.SUBSCRIBED,
-        col(Member.delivery_mode) == DeliveryMode.MAIL,
-    )
-    return (await session.exec(statement.limit(1))).one_or_none() is not None
-
-
 async def wait_for_other_imports(connection: RawConnection, list_id: int) -> None:
     """Until the transaction ends nobody else imports into the list: two imports in different orders would deadlock."""
     await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('listfleet import', $1))", list_id)

@@ -222,6 +222,13 @@ async def test_a_sender_that_receivers_would_not_believe_is_told(
     assert told == ([(code, severity)] if code else [])
 
 
+async def test_a_segment_that_nobody_is_in_is_told(api: AdminClient) -> None:
+    path, _ = await made(api, segment={"field": "city", "equals": "Bonn"})
+    assert "no_audience" not in await found(api, path)
+    assert (await api.patch(path, json={"segment": {"field": "city", "equals": "Ulm"}})).status_code == 200
+    assert (await found(api, path))["no_audience"]["severity"] == "warn"
+
+
 async def test_attachments_that_are_too_large_together_refuse_it(api: AdminClient) -> None:
     # A text of which each character has four octets has twelve in the mail.
     path, _ = await made(api, text="\U0001f600" * 300_000 + "{{unsubscribe_url}}")

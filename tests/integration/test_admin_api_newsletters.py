@@ -44,7 +44,7 @@ async def attached(api: AdminClient, newsletter_id: int, name: str, content: byt
 
 async def test_a_newsletter_is_written_read_changed_and_deleted(api: AdminClient) -> None:
     lists = [await api.new_list(), await api.new_list()]
-    segment = {"field": "city", "is": "Bonn"}
+    segment = {"field": "city", "equals": "Bonn"}
     newsletter = await made(
         api, lists=[lists[1], lists[0], lists[1].upper()], segment=segment, from_address="Ann@Bücher.example"
     )
@@ -141,6 +141,7 @@ async def test_a_newsletter_begins_with_a_template_and_keeps_its_texts(api: Admi
         ("lists", ["not an address"]),
         ("lists", ["a@example.org"] * 101),
         ("segment", "everybody"),
+        ("segment", {"field": "city", "sql": "1=1"}),
         ("template_id", 9_999_999),
         ("unopened_of_mailing_id", 9_999_999),
         ("node", "outbound-1"),

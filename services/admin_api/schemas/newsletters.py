@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, JsonValue
+from pydantic import Field
 
 from services.admin_api.schemas.base import MAX_ID
 from services.admin_api.schemas.lists import AsciiAddress
 from services.admin_api.schemas.newsletter_life import ScheduleAnswer, SendingAnswer
 from services.admin_api.schemas.newsletter_templates import Name, Preheader, Source, Subject
-from shared.contracts.bodies import Answer, Body, EmailAddress, Moment, OneLine, may_be_absent
+from services.admin_api.schemas.segments import Lists, MailingNumber, Segment
+from shared.contracts.bodies import Answer, Body, Moment, OneLine, may_be_absent
 from shared.core.newsletter import NewsletterStage
 
-MAX_LISTS = 100
-
-Lists = Annotated[list[EmailAddress], Field(min_length=1, max_length=MAX_LISTS)]
-Id = Annotated[int, Field(strict=True, ge=1, le=MAX_ID)]
+TemplateNumber = Annotated[int, Field(strict=True, ge=1, le=MAX_ID)]
 FromName = Annotated[OneLine, Field(max_length=200)]
-#: A condition tree; what it may hold is checked by what compiles it.
-SegmentTree = dict[str, JsonValue]
 
 
 class NewNewsletter(Body):
@@ -30,11 +26,11 @@ class NewNewsletter(Body):
     lists: Lists
     """The posting addresses of the lists whose members get it, 1 to 100. The first one's name, address and settings are
     its own: it is from there, returns there, and is tracked as that list says."""
-    segment: SegmentTree | None = None
+    segment: Segment | None = None
     """The condition that members have to meet, a tree; null is everybody. Evaluated when it is sent."""
-    unopened_of_mailing_id: Id | None = None
+    unopened_of_mailing_id: MailingNumber | None = None
     """Only to members who got this mailing and did not open it; null is everybody."""
-    template_id: Id | None = None
+    template_id: TemplateNumber | None = None
     """The template whose subject, preheader, text and HTML it has where they are not given here."""
     from_name: FromName = ""
     """Who it is from, as readers see it: at most 200 characters on one line. Empty is the first list's name."""
@@ -62,9 +58,9 @@ class NewsletterChange(Body):
     """What its authors call it: 1 to 200 characters on one line."""
     lists: Lists = may_be_absent()
     """The posting addresses of all lists whose members get it, 1 to 100; the first gives it its settings."""
-    segment: SegmentTree | None = may_be_absent()
+    segment: Segment | None = may_be_absent()
     """The condition that members have to meet; null is everybody."""
-    unopened_of_mailing_id: Id | None = may_be_absent()
+    unopened_of_mailing_id: MailingNumber | None = may_be_absent()
     """Only to members who got this mailing and did not open it; null is everybody."""
     from_name: FromName = may_be_absent()
     """Who it is from: at most 200 characters on one line. Empty is the first list's name."""
