@@ -34,7 +34,7 @@ class Standing:
     stage: NewsletterStage
     task: ScheduledTask | None
     latest_run: TaskRun | None
-    #: The newest `SHOWN_MAILINGS`, newest first.
+    #: The newest ones, newest first.
     mailings: Sequence[Mailing]
 
 
@@ -57,13 +57,15 @@ async def unscheduled(session: Session, newsletter_id: int) -> Newsletter | None
             return newsletter
 
 
-async def standings(session: Session, of: Collection[Newsletter]) -> Mapping[int, Standing]:
+async def standings(
+    session: Session, of: Collection[Newsletter], *, shown_mailings: int = SHOWN_MAILINGS
+) -> Mapping[int, Standing]:
     """How each of these stands, by its id."""
     task_ids = [newsletter.task_id for newsletter in of if newsletter.task_id is not None]
     found = await session.exec(select(ScheduledTask).where(col(ScheduledTask.id).in_(task_ids)))
     tasks = {task.id: task for task in found.all()}
     runs = await task_runs.latest(session, task_ids)
-    mailings = await _mailings_of(session, [newsletter.id for newsletter in of])
+    mailings = await _mailings_of(session, [newsletter.id for newsletter in of], shown_mailings)
     return {
         newsletter.id: _standing(
             newsletter,
@@ -84,7 +86,7 @@ def _standing(
     return Standing(stage_of(newsletter.state, is_due=is_due, latest=latest), task, latest_run, mailings)
 
 
-async def _mailings_of(session: Session, newsletter_ids: Sequence[int]) -> Sequence[Mailing]:
+async def _mailings_of(session: Session, newsletter_ids: Sequence[int], shown: int) -> Sequence[Mailing]:
     connection = await session.connection()
     newest = await connection.execute(
         text(
@@ -94,7 +96,7 @@ async def _mailings_of(session: Session, newsletter_ids: Sequence[int]) -> Seque
             ) m
             """
         ),
-        {"ids": list(newsletter_ids), "shown": SHOWN_MAILINGS},
+        {"ids": list(newsletter_ids), "shown": shown},
     )
     statement = select(Mailing).where(col(Mailing.id).in_(newest.scalars().all())).order_by(col(Mailing.id).desc())
     return (await session.exec(statement)).all()

@@ -267,6 +267,25 @@ async def test_a_newsletter_that_is_not_approved_any_more_is_not_sent(
     assert await mailings(connection, newsletter_id) == []
 
 
+async def test_a_task_made_by_hand_sends_a_newsletter_that_has_none(
+    api: AdminClient, connection: RawConnection, clock: Clock, scheduler: RunTasks
+) -> None:
+    newsletter_id = await new_newsletter(connection, await stored.new_list(connection, 1))
+    task = {"name": "Now", "kind": "start_newsletter", "parameters": {"newsletter_id": newsletter_id}}
+    for at in (later(), later(seconds=-2)):
+        assert (await api.post("/tasks", json=task | {"at": at})).status_code == 201
+    runs = await due_runs(connection, clock)
+    for run in runs:
+        await scheduler(run)
+    first, second = [await run_row(connection, run) for run in runs]
+    assert (first["state"], second["state"]) == ("succeeded", "failed")
+    assert second["error"] == "The newsletter is not approved: it is started."
+    assert len(await mailings(connection, newsletter_id)) == 1
+    assert await shown(api, newsletter_id) == "running"
+    wrong = await api.post("/tasks", json=task | {"at": later(), "parameters": {"newsletter_id": 0}})
+    assert wrong.status_code == 422
+
+
 async def test_an_edit_takes_the_schedule_away(api: AdminClient, connection: RawConnection) -> None:
     newsletter_id = await new_newsletter(connection, await stored.new_list(connection, 1))
     path = f"/newsletters/{newsletter_id}"

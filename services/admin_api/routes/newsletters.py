@@ -40,7 +40,7 @@ async def get_newsletters(database: Store, which: WhichPage) -> Page[NewsletterR
     async with database.snapshot() as session:
         found = await newsletters.page(session, before_id=which.after_id, limit=which.fetch)
         addresses = await newsletters.addresses_of_lists(session, [each for row in found for each in row.list_ids])
-        standings = await newsletter_life.standings(session, found)
+        standings = await newsletter_life.standings(session, found, shown_mailings=1)
     return which.page(found, lambda row: NewsletterRow(**_row(row, addresses, standings[row.id])), lambda row: row.id)
 
 
