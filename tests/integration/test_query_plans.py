@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -13,9 +14,12 @@ import pytest
 from shared.contracts.topology import Lane
 from shared.core.bounce import BounceClass
 from shared.core.delivery import DeliveryState, OutcomeKind
+from shared.core.segment.parsing import parse
 from shared.store import (
+    audiences,
     batches,
     choosing,
+    domain_limits,
     endings,
     expansion,
     fates,
@@ -26,8 +30,10 @@ from shared.store import (
     rounds,
     tracking,
 )
+from shared.store.audiences import Audience
 from shared.store.choosing import Choice
 from shared.store.engine import RawConnection
+from shared.store.expansion import ExpandedPage
 from shared.store.tracking import NewEvent
 from tests.integration import many_rows, stored
 from tests.integration.many_rows import ExplainingConnection
@@ -187,6 +193,72 @@ async def test_a_page_of_an_expansion_touches_its_members(connection: RawConnect
         lambda c: expansion.expand_page(c, mailing_id, page_size=1000, expand_again_after_seconds=30),
         at_most=2000,
     )
+
+
+#: Met by everybody, so that each part is asked of each member.
+SEGMENT = {
+    "and": [
+        {"field": "city", "is_set": False},
+        {"not": {"opened": {"in_last_days": 30}}},
+        {"not": {"received": {"in_last_days": 30}}},
+        {"not": {"bounced": {"in_last_days": 30}}},
+        {"not": {"clicked": {"of_mailing": 1}}},
+    ]
+}
+
+
+async def read_by_the_last(connection: RawConnection, mailing_id: int, readers: int) -> None:
+    """The newest members opened the mailing a long time ago."""
+    await connection.execute(
+        "INSERT INTO tracking_events (id, mailing_id, delivery_id, member_id, link_id, at)"
+        " SELECT gen_random_uuid(), mailing_id, id, member_id, 0, now() - interval '31 days'"
+        " FROM deliveries WHERE mailing_id = $1 ORDER BY id DESC LIMIT $2",
+        mailing_id,
+        readers,
+    )
+    await connection.execute("ANALYZE tracking_events")
+
+
+async def test_a_page_of_a_newsletters_expansion_touches_its_members(
+    connection: RawConnection, mailing_id: int
+) -> None:
+    await read_by_the_last(connection, mailing_id, 20_000)
+    await connection.execute("UPDATE mailing_lists SET recency_newsletters = 3")
+    await connection.execute(
+        "UPDATE mailings SET state = 'expanding', list_ids = ARRAY[list_id], segment = $2, expanded_to_member_id = $3"
+        " WHERE id = $1",
+        mailing_id,
+        json.dumps(SEGMENT),
+        DELIVERIES - 1000,
+    )
+    await connection.execute("DELETE FROM deliveries WHERE mailing_id = $1 AND member_id > $2", mailing_id, 99_000)
+    made: list[ExpandedPage | None] = []
+
+    async def expand(on: RawConnection) -> None:
+        made.append(await expansion.expand_page(on, mailing_id, page_size=1000, expand_again_after_seconds=30))
+
+    await assert_narrow(connection, lambda c: domain_limits.unresolved(c, mailing_id, page_size=1000), at_most=1000)
+    await assert_narrow(connection, expand, at_most=6000)
+    (page,) = made
+    assert page is not None
+    assert page.recipients == 1000
+
+
+async def test_counting_an_audience_touches_each_member_once_for_each_look(
+    connection: RawConnection, mailing_id: int
+) -> None:
+    await read_by_the_last(connection, mailing_id, 5_000)
+    list_id = await connection.fetchval("SELECT list_id FROM mailings WHERE id = $1", mailing_id)
+    audience = Audience([list_id], parse({"not": {"opened": {"in_last_days": 30}}}))
+    counted: list[audiences.Counted | None] = []
+
+    async def count(on: RawConnection) -> None:
+        counted.append(await audiences.count(on, audience))
+
+    await assert_narrow(connection, count, at_most=2 * DELIVERIES + audiences.SAMPLE)
+    (found,) = counted
+    assert found is not None
+    assert found.addresses == DELIVERIES
 
 
 async def test_the_sweep_touches_what_is_out(connection: RawConnection) -> None:
