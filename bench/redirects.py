@@ -27,10 +27,12 @@ from shared.core.tokens import Purpose
 from shared.core.tracking import Reader, TrackedLinks
 
 CONNECTIONS = 256
+#: Through HAProxy, whose nodes are to be held up by their turns and by nothing else.
+CONNECTIONS_THROUGH_HAPROXY = 1024
 SECONDS = 4
 WARM_UP_SECONDS = 1
 #: Each node gets so much of its core while one and two are compared, so that the machine has time left with two.
-TURN_SECONDS = 0.005
+TURN_SECONDS = 0.02
 TURNS = 8
 _READERS = 20_000
 _LINKS = 5
@@ -83,14 +85,15 @@ class Redirects:
         mine, others = _CORES[:1], _CORES[1:]
         with _pinned(self._nginx_pid, mine), _pinned(self._broker.pid, others), _pinned(first.pid, mine):
             before = cpu_seconds([self._nginx_pid])
-            nginx = self._asker.ask(self._nginx_port, seconds=SECONDS)
+            nginx = self._asker.ask(self._nginx_port, seconds=SECONDS, connections=CONNECTIONS)
             nginx_used = cpu_seconds([self._nginx_pid]) - before
             before = cpu_seconds([first.pid])
             whole = self._asked(self._ports[0])
             used = cpu_seconds([first.pid]) - before
             half = self._at_half(whole)
         with _taking_turns([node.pid for node in self._nodes]):
-            one, two = self._asked(self.one_behind), self._asked(self.two_behind)
+            one = self._asked(self.one_behind, connections=CONNECTIONS_THROUGH_HAPROXY)
+            two = self._asked(self.two_behind, connections=CONNECTIONS_THROUGH_HAPROXY)
         return Redirected(
             nginx_per_second=nginx.per_second,
             nginx_cpu_seconds_per_1000=nginx_used / nginx.answers * 1000,
@@ -102,12 +105,12 @@ class Redirects:
             two_behind_per_second=two.per_second,
         )
 
-    def _asked(self, port: int, *, seconds: int = SECONDS, wait_ms: int = 0) -> Asked:
+    def _asked(self, port: int, *, seconds: int = SECONDS, wait_ms: int = 0, connections: int = CONNECTIONS) -> Asked:
         """Raises EventsMissingError when fewer events are in the queue than redirects were answered."""
-        asked = self._asker.ask(port, seconds=seconds, wait_ms=wait_ms)
+        asked = self._asker.ask(port, seconds=seconds, wait_ms=wait_ms, connections=connections)
         events = asyncio.run(_taken_events(self._broker.url + _NAME))
         # Some were on their way when the asker ended.
-        if not asked.answers <= events <= asked.answers + 4 * CONNECTIONS:
+        if not asked.answers <= events <= asked.answers + 4 * connections:
             raise EventsMissingError(f"{asked.answers} redirects, {events} events")
         return asked
 
@@ -119,7 +122,7 @@ class Redirects:
             asked = self._asked(self._ports[0], wait_ms=wait_ms)
             if asked.per_second >= whole.per_second / 2 or wait_ms == 1:
                 break
-            wait_ms = max(1, min(wait_ms - 1, round(period_ms - asked.mean_ms)))
+            wait_ms = max(1, min(wait_ms - 1, int(period_ms - asked.mean_ms - 0.5)))
         return asked
 
 
@@ -143,7 +146,7 @@ def running_redirects(folder: Path, broker: RabbitMQ) -> Iterator[Redirects]:
         "LISTFLEET_TRACKING_JOURNAL": str(folder / "journal"),
         "LISTFLEET_TRUSTED_PROXIES": LOOPBACK,
     }
-    asker = Asker(folder, _paths(secret), connections=CONNECTIONS, core=_CORES[-1])
+    asker = Asker(folder, _paths(secret), core=_CORES[-1])
     cluster = Cluster(folder / "logs", settings)
     ports = [free_port(), free_port()]
     with running_nginx(folder) as (nginx, nginx_port), contextlib.ExitStack() as stack:

@@ -97,12 +97,12 @@ class Asked:
 
 
 class Asker:
-    """`wrk`, on a core, with requests for some paths in turn on so many kept connections."""
+    """`wrk`, on a core, with requests for some paths in turn on kept connections."""
 
-    def __init__(self, folder: Path, paths: Sequence[str], *, connections: int, core: int) -> None:
+    def __init__(self, folder: Path, paths: Sequence[str], *, core: int) -> None:
         """Raises NotInstalledError."""
         self._program = debian.find_or_install("wrk", "wrk")
-        self._folder, self._connections, self._core = folder, connections, core
+        self._folder, self._core = folder, core
         self._paths = folder / "paths"
         self._paths.write_text("".join(f"{path}\n" for path in paths))
 
@@ -113,13 +113,13 @@ class Asker:
             connection.request("GET", self._paths.read_text().split()[0], headers=_FIELDS)
             connection.getresponse().read()
 
-    def ask(self, port: int, *, seconds: int, wait_ms: int = 0) -> Asked:
+    def ask(self, port: int, *, connections: int, seconds: int, wait_ms: int = 0) -> Asked:
         """As fast as answers come, or after a wait of so many milliseconds on average. Raises AnswersMissingError."""
         script = self._folder / "requests.lua"
         delay = _DELAY if wait_ms else ""
         script.write_text(_SCRIPT.format(paths=self._paths, wait=wait_ms, delay=delay))
         fields = [part for name, value in _FIELDS.items() for part in ("-H", f"{name}: {value}")]
-        shape = ["-t", "1", "-c", str(self._connections), "-d", f"{seconds}s", "-s", str(script), *fields]
+        shape = ["-t", "1", "-c", str(connections), "-d", f"{seconds}s", "-s", str(script), *fields]
         pinned = ["taskset", "-c", str(self._core)]
         ran = subprocess.run(
             [*pinned, self._program, *shape, f"http://{LOOPBACK}:{port}/"], capture_output=True, text=True, check=True

@@ -8,6 +8,8 @@ from typing import Any
 from services.scheduler.clock import Clock
 from services.scheduler.fetching import Fetcher
 from services.scheduler.kinds import doings
+from services.scheduler.kinds.dns_check import DnsCheck
+from services.scheduler.kinds.start_newsletter import StartNewsletter
 from services.scheduler.limited_release import LimitedReleaser
 from services.scheduler.release import Releaser
 from services.scheduler.scoring import Scoring
@@ -39,6 +41,7 @@ from shared.runtime.consequences import follow
 from shared.runtime.lease import LeaseKeeper
 from shared.runtime.lifecycle import Process
 from shared.runtime.moderation import Telling
+from shared.runtime.newsletters import Composer
 from shared.runtime.subscriptions import Subscriptions
 from shared.store.engine import Database
 from shared.store.nodes import Configuration, Vitals
@@ -148,7 +151,18 @@ def build(settings: SchedulerSettings) -> Process:
     fetcher = Fetcher(resolver, settings.sync_places, allow_private_hosts=settings.allow_private_hosts)
     run_tasks = RunTasks(
         run_database,
-        doings(fetcher, telling, partial(follow, database, publisher), database, check_dns),
+        doings(
+            fetcher,
+            telling,
+            partial(follow, database, publisher),
+            StartNewsletter(
+                Composer(database),
+                publisher,
+                publish_within_seconds=settings.publish_within_seconds,
+                give_up_after_seconds=settings.give_up_after_seconds,
+            ),
+            DnsCheck(database, check_dns),
+        ),
         node_name=lambda: keeper.name,
         lease_seconds=settings.task_lease_seconds,
         allowed_places=settings.sync_places,

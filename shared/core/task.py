@@ -19,6 +19,8 @@ class TaskKind(StrEnum):
     DNS_CHECK = "dns_check"
     #: Reminds moderators of posts that wait for them, and ends those that waited too long.
     HELD_POSTS = "held_posts"
+    #: Makes a mailing of a newsletter.
+    START_NEWSLETTER = "start_newsletter"
 
 
 class MissedPolicy(StrEnum):

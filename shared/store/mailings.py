@@ -135,7 +135,7 @@ async def create(
     Its list may say otherwise than `give_up_after_seconds`. `has_strict_author`: the author's domain publishes that
     mail which fails DMARC be set aside or refused, which matters where the list says so.
     """
-    await _ensure_partitions(connection)
+    await ensure_partitions(connection)
     return await connection.fetchval(  # type: ignore[no-any-return]
         """
         INSERT INTO mailings (kind, lane, state, message_id, list_id, return_domain, subject, recipients, suppressed,
@@ -169,7 +169,7 @@ async def create(
     )
 
 
-async def _ensure_partitions(connection: RawConnection) -> None:
+async def ensure_partitions(connection: RawConnection) -> None:
     """Make this month's partitions of deliveries and attempts if they are not there.
 
     A mailing's rows all live in the partition of the month it was created in, so that a purge drops whole tables.

@@ -107,6 +107,10 @@ async def find(session: Session, list_id: int, email_key: str) -> Member | None:
     return (await session.exec(statement)).one_or_none()
 
 
+async def get(session: Session, member_id: int) -> Member | None:
+    return await session.get(Member, member_id)
+
+
 async def add(session: Session, list_id: int, row: NewMember) -> Member | None:
     """The new member; `None` when the address is on the list already, whatever its status."""
     values = {

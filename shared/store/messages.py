@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -175,6 +176,24 @@ async def _hold(connection: RawConnection, message_id: UUID, held: Sequence[NewT
         [target.because for target in held],
         [target.author for target in held],
         [target.is_author_proven for target in held],
+    )
+
+
+async def store_own(
+    connection: RawConnection, message_uuid: UUID, content: bytes, *, subject: str, domain: str
+) -> None:
+    """Store a message that the system made itself, in the caller's transaction: nobody has to handle it."""
+    await connection.execute(
+        """
+        INSERT INTO messages (id, content, size_bytes, envelope_sender, message_id, subject, fingerprint, peer)
+        VALUES ($1, $2, $3, '', $4, $5, $6, '')
+        """,
+        message_uuid,
+        content,
+        len(content),
+        f"<{message_uuid}@{domain}>",
+        subject,
+        hashlib.sha256(content).digest(),
     )
 
 

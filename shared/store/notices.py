@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index
 from sqlmodel import Field, SQLModel
 
-from shared.contracts.topology import Lane
 from shared.core import courtesy
 from shared.core.address import Address
 from shared.core.courtesy import CountedAs
-from shared.core.mailing import MailingKind
-from shared.core.retry import GIVE_UP_AFTER_SECONDS
-from shared.store import expansion, mailings, release
+from shared.store import own_mail
 from shared.store.columns import enum_type, identity_field, moment_field
 from shared.store.engine import RawConnection, fetch_one
+from shared.store.own_mail import OwnMail
 
 
 class Notice(SQLModel, table=True):
@@ -41,18 +36,6 @@ class Notice(SQLModel, table=True):
     #: Null until the mailing is made, in the same transaction.
     mailing_id: int | None = Field(default=None, sa_column=Column(BigInteger))
     created_at: datetime = moment_field(set_now=True)
-
-
-@dataclass(frozen=True, slots=True)
-class ComposedNotice:
-    """A notice as it goes out."""
-
-    message_uuid: UUID
-    content: bytes
-    subject: str
-    #: The list's, for return paths and signatures.
-    domain: str
-    to: Address
 
 
 async def has_room(connection: RawConnection, counted_as: CountedAs, list_id: int, to: Address) -> bool:
@@ -100,41 +83,10 @@ async def is_first(
 
 
 async def release_to(
-    connection: RawConnection, cause: str, notice: ComposedNotice, *, publish_after_seconds: float
+    connection: RawConnection, cause: str, notice: OwnMail, *, publish_after_seconds: float
 ) -> Sequence[int]:
     """Make the mailing of the cause's notice, and release it: the batches that the caller publishes once they are
     committed, or else the sweep. None when nobody may mail the address."""
-    await connection.execute(
-        """
-        INSERT INTO messages (id, content, size_bytes, envelope_sender, message_id, subject, fingerprint, peer)
-        VALUES ($1, $2, $3, '', $4, $5, $6, '')
-        """,
-        notice.message_uuid,
-        notice.content,
-        len(notice.content),
-        f"<{notice.message_uuid}@{notice.domain}>",
-        notice.subject,
-        hashlib.sha256(notice.content).digest(),
-    )
-    mailing_id = await mailings.create(
-        connection,
-        kind=MailingKind.NOTICE,
-        lane=Lane.EXPRESS,
-        message_id=notice.message_uuid,
-        # A list's limits and settings are for its posts.
-        list_id=None,
-        return_domain=notice.domain,
-        subject=notice.subject,
-        expand_again_after_seconds=publish_after_seconds,
-        give_up_after_seconds=GIVE_UP_AFTER_SECONDS,
-    )
-    await connection.execute("UPDATE notices SET mailing_id = $2 WHERE cause = $1", cause, mailing_id)
-    await expansion.add_recipients(connection, mailing_id, [notice.to])
-    return await release.make_batches(
-        connection,
-        Lane.EXPRESS,
-        mailing_id,
-        recipients=1,
-        batch_size=1,
-        publish_after_seconds=publish_after_seconds,
-    )
+    released = await own_mail.send(connection, notice, publish_after_seconds=publish_after_seconds)
+    await connection.execute("UPDATE notices SET mailing_id = $2 WHERE cause = $1", cause, released.mailing_id)
+    return released.batches

@@ -47,6 +47,7 @@ _TABLES = (
     *("notices", "notice_templates", "subscription_requests", "form_tallies", "post_fingerprints"),
     *("tracking_events", "tracked_links", "reading_counts"),
     *("bounce_events", "members", "mailing_lists"),
+    *("newsletter_attachments", "newsletters", "newsletter_templates"),
     *("nodes", "node_settings", "suppressions"),
     *("task_runs", "tasks"),
     *("count_changes", "dkim_keys", "parked", "domain_limits", "destinations", "destination_tallies"),

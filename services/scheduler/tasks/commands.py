@@ -71,8 +71,9 @@ class ObeyCommands:
         """RFC 8058's other half: whoever has the member's own address acts for it, and nothing is answered."""
         member_id = self.tokens.read(Purpose.LEAVE, token, now=self.now())
         member = None if member_id is None else await members.membership_of(connection, member_id)
-        if member is None or target.list_id not in (None, member.list_id):
-            return await _keep(connection, message_id, target, "its token is none of this list's")
+        # Whatever list it was sent to: a newsletter's copies name its first list's address, whoever the member is.
+        if member is None:
+            return await _keep(connection, message_id, target, "its token is nobody's")
         await messages.decide(connection, message_id, target.address, TargetState.OBEYED)
         return await self.subscriptions.leave(connection, member.id)
 

@@ -9,6 +9,7 @@ from shared.contracts.task_kinds.held_posts import HeldPostsParameters
 from shared.contracts.task_kinds.member_sync import MemberSyncParameters
 from shared.contracts.task_kinds.purge import PurgeParameters
 from shared.contracts.task_kinds.roll_up import RollUpParameters
+from shared.contracts.task_kinds.start_newsletter import StartNewsletterParameters
 from shared.core.task import TaskKind
 
 PARAMETERS: Mapping[TaskKind, type[Body]] = {
@@ -17,4 +18,5 @@ PARAMETERS: Mapping[TaskKind, type[Body]] = {
     TaskKind.HELD_POSTS: HeldPostsParameters,
     TaskKind.ROLL_UP: RollUpParameters,
     TaskKind.DNS_CHECK: DnsCheckParameters,
+    TaskKind.START_NEWSLETTER: StartNewsletterParameters,
 }

@@ -9,6 +9,8 @@ from pydantic import ValidationError
 
 from services.scheduler.fetching import Fetcher
 from services.scheduler.kinds import doings
+from services.scheduler.kinds.dns_check import DnsCheck
+from services.scheduler.kinds.start_newsletter import StartNewsletter
 from shared.contracts.task_kinds import PARAMETERS
 from shared.contracts.task_kinds.purge import PurgeParameters
 from shared.core.dns.finding import Finding
@@ -20,6 +22,7 @@ from shared.dns.resolver import Resolver
 from shared.runtime.consequences import Consequences
 from shared.runtime.moderation import Telling
 from shared.store.engine import Database
+from tests.fakes.kept_publisher import KeptPublisher
 
 
 def test_every_kind_is_done_and_has_parameters() -> None:
@@ -31,9 +34,12 @@ def test_every_kind_is_done_and_has_parameters() -> None:
     async def check_dns(_planned: Sequence[PlannedRecord]) -> Sequence[Finding]:
         return ()
 
-    database = Database("postgresql://nobody@127.0.0.1:1/nothing", name="test")
-    done = doings(Fetcher(Resolver(("127.0.0.1", 1)), ()), telling, follow, database, check_dns)
-    assert set(done) == set(TaskKind)
+    async def compose(_newsletter_id: int) -> None:
+        """There are no newsletters here."""
+
+    start = StartNewsletter(compose, KeptPublisher(), publish_within_seconds=5, give_up_after_seconds=60)
+    check = DnsCheck(Database("postgresql://nobody@127.0.0.1:1/nothing", name="test"), check_dns)
+    assert set(doings(Fetcher(Resolver(("127.0.0.1", 1)), ()), telling, follow, start, check)) == set(TaskKind)
     assert set(PARAMETERS) == set(TaskKind)
 
 
