@@ -119,7 +119,7 @@ class Asker:
         delay = _DELAY if wait_ms else ""
         script.write_text(_SCRIPT.format(paths=self._paths, wait=wait_ms, delay=delay))
         fields = [part for name, value in _FIELDS.items() for part in ("-H", f"{name}: {value}")]
-        shape = ["-t", "1", "-c", str(connections), "-d", f"{seconds}s", "-s", str(script), *fields]
+        shape = ["-t", "1", "--timeout", "20s", "-c", str(connections), "-d", f"{seconds}s", "-s", str(script), *fields]
         pinned = ["taskset", "-c", str(self._core)]
         ran = subprocess.run(
             [*pinned, self._program, *shape, f"http://{LOOPBACK}:{port}/"], capture_output=True, text=True, check=True
