@@ -1,4 +1,4 @@
-"""The parts of a run, (a) to (j): what they need is started once, and a round goes through them in turn."""
+"""The parts of a run, (a) to (l): what they need is started once, and a round goes through them in turn."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from bench import rsa, wire
+from bench.audience import AudienceAlone
 from bench.findings import Round
+from bench.importing import running_import
 from bench.incoming import Accepted, postfix_accepts, running_ingress
 from bench.list_kinds import PERSONAL, PLAIN, SHARED
 from bench.listfleet import CONNECTIONS, Listfleet, Measured, running_broker, running_postgres
@@ -17,7 +19,7 @@ from bench.postfix_relay import Postfix, Relayed, relay, running_postfix
 from bench.recorder import RecorderAlone
 from bench.sink import Sink, running_catcher, running_sink
 
-ALL_PARTS = "abcdefghij"
+ALL_PARTS = "abcdefghijkl"
 RECIPIENTS = 20_000
 #: (f): recipients of a transaction, as many as Listfleet gives it at most (RFC 5321 §4.5.3.1.8), and of the mailing,
 #: which would be over too soon with fewer.
@@ -51,9 +53,9 @@ class Bench:
         self._postfix_bulk = (
             self._start_postfix("postfix-bulk", self._catcher, together=TOGETHER) if "f" in parts else None
         )
-        if self._parts & set("defghij"):
+        if self._parts & set("defghijkl"):
             database = stack.enter_context(running_postgres(folder))
-        if self._parts & set("defhij"):
+        if self._parts & set("defhijl"):
             broker = stack.enter_context(running_broker(folder))
             self._listfleet = Listfleet(folder, database, broker)
         if "g" in parts:
@@ -61,6 +63,10 @@ class Bench:
         if "j" in parts:
             self._ingress = stack.enter_context(running_ingress(folder, database, broker))
             self._keeping_postfix = self._start_postfix("postfix-keeping", self.sink, only_accepts=True)
+        if "k" in parts:
+            self._audience = AudienceAlone(folder, database)
+        if "l" in parts:
+            self._import = stack.enter_context(running_import(folder, database, broker))
 
     def round(self, number: int) -> Round:
         """All parts but (i), one after the other, so that whatever else the machine does meets them alike."""
@@ -77,6 +83,8 @@ class Bench:
             scaling=self._run("h", lambda: {count: self._mail_slowly(count) for count in NODE_COUNTS}) or {},
             postfix_accepting=self._run("j", lambda: _accepted_by(self._keeping_postfix)),
             accepting=self._run("j", lambda: self._ingress.accept() if self._keeping_postfix else None),
+            reached=self._run("k", lambda: self._audience.reach()),
+            imported_per_second=self._run("l", lambda: self._import.members_per_second()),
         )
 
     def sizes(self, *, with_a_million: bool) -> Sequence[Measured]:

@@ -46,6 +46,9 @@ def write(found: Findings, file: Path) -> None:
         "ingress_per_s": found.median(findings.accepting),
         "ingress_cpu_s_per_1000": found.median(findings.accepting_cpu),
         "ingress_times_postfix": found.ratio(findings.accepting, findings.postfix_accepting),
+        "expansion_per_s": found.median(findings.reached),
+        "count_s": found.median(findings.count_seconds),
+        "import_per_s": found.median(findings.imported),
         "sizes": [_size(measured) for measured in found.sizes],
         "memory_growth": found.memory_growth,
     }

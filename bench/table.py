@@ -10,6 +10,8 @@ from bench.listfleet import CONNECTIONS
 
 #: Of the sender, a 1,000 signed messages.
 MAX_SENDER_CPU_SECONDS = 0.9
+#: To count 100,000 members.
+MAX_COUNT_SECONDS = 1
 #: A node's peak, however many the recipients.
 MAX_NODE_MEGABYTES = 150
 
@@ -65,6 +67,8 @@ _LINES = (
         findings.accepting_cpu,
         (_Aim(0.5, findings.postfix_accepting, "Postfix"),),
     ),
+    _Line("(k) a newsletter's recipients made", findings.reached, aims=(_Aim(50_000),)),
+    _Line("(l) members imported through the API", findings.imported),
 )
 
 
@@ -77,6 +81,9 @@ def show(found: Findings) -> None:
     if sender := found.cpu_seconds_per_1000(findings.signed_mailing).get("outbound_sender-1"):
         verdict = _verdict(is_reached=sender <= MAX_SENDER_CPU_SECONDS)
         print(f"(e) costs the sender {sender:.3f} CPU s a 1,000, at most {MAX_SENDER_CPU_SECONDS}: {verdict}.")
+    if count := found.median(findings.count_seconds):
+        verdict = _verdict(is_reached=count < MAX_COUNT_SECONDS)
+        print(f"(k) is counted in {count:.2f} s beforehand, less than {MAX_COUNT_SECONDS}: {verdict}.")
     for name, mailing in (("(d)", findings.unsigned_mailing), ("(e)", findings.signed_mailing)):
         if found.mailings(mailing):
             _show_parts(found, name, mailing)
