@@ -13,6 +13,7 @@ from datetime import datetime
 import structlog
 
 from services.outbound_sender.copies import Copies, PersonalContent, WireContent
+from shared.core.copies import AS_WRITTEN
 from shared.core.delivery import Outcome, OutcomeKind
 from shared.core.links import Links
 from shared.core.mailing import MailingKind
@@ -213,9 +214,9 @@ def compile_mailing(
     tracking: Tracking | None = None,
     seven_bit: bool = False,
 ) -> CompiledMailing:
-    """A post with its list's headers, or a forwarded message as it is; with the local part of the one return path of
-    all its recipients, if they have one. With `seven_bit` it is re-encoded, or `NotConvertible`."""
-    if mailing.kind is MailingKind.POST and mailing.list_name and mailing.list_domain:
+    """A post or a digest with its list's headers, or a forwarded message as it is; with the local part of the one
+    return path of all its recipients, if they have one. With `seven_bit` it is re-encoded, or `NotConvertible`."""
+    if mailing.kind in (MailingKind.POST, MailingKind.DIGEST) and mailing.list_name and mailing.list_domain:
         headers = ListHeaders(
             name=mailing.list_name,
             domain=mailing.list_domain,
@@ -227,7 +228,8 @@ def compile_mailing(
             headers,
             message_id=f"<{mailing.message_uuid}@{mailing.list_domain}>",
             received_at=mailing.received_at,
-            settings=mailing.copies,
+            # A digest was composed as its list wants it.
+            settings=mailing.copies if mailing.kind is MailingKind.POST else AS_WRITTEN,
         )
     else:
         content = with_crlf(mailing.content)

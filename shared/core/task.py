@@ -15,6 +15,8 @@ class TaskKind(StrEnum):
     MEMBER_SYNC = "member_sync"
     #: Reminds moderators of posts that wait for them, and ends those that waited too long.
     HELD_POSTS = "held_posts"
+    #: Sends what a list has collected for readers of digests.
+    DIGEST = "digest"
 
 
 class MissedPolicy(StrEnum):

@@ -1,18 +1,20 @@
 """Commands to a list, read from the subject and the first text of a message: bounded, linear, and never failing.
 
-One command a line: `join`, `leave`, `set mail|digest|nomail`, `confirm TOKEN`, `which`, `help`; `end` ends them, and so
-does a signature or a quoted message. What is quoted is not read, neither by `>` nor by HTML's blockquote.
+One command a line: `join`, `leave`, `set mail|digest|nomail`, `set digest mime|plain`, `confirm TOKEN`, `which`,
+`help`; `end` ends them, and so does a signature or a quoted message. What is quoted is not read, neither by `>` nor by
+HTML's blockquote.
 """
 
 from __future__ import annotations
 
-import html
 import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from shared.core.digest import DigestFormat
 from shared.core.membership import DeliveryMode
 from shared.mail.headers import STORED, Header, scan
+from shared.mail.html_text import UNSEEN, text_of_html
 from shared.mail.lines import with_crlf
 from shared.mail.parts import text_parts
 from shared.mail.segments import text_of
@@ -28,12 +30,8 @@ _REPLY_PREFIX = re.compile(r"^(?:(?:re|aw|sv|vs|antw|fwd?|wg|tr|rif|r)(?:\[\d+\]
 _QUOTE = re.compile(r"^\s*[>|]")
 #: What stands before a quoted message, or ends one's own words.
 _REST = re.compile(r"^(?:-- ?|_{10,}|-{3,} ?\S.*-{3,}|.*\b(?:wrote|schrieb|écrit|escribió|scrive|scritto)\s*:)$")
-_TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]{0,20})[^<>]*>|<[^<>]*>")
-_SPACES = re.compile(r"\s+")
 #: Elements whose content is not what somebody wrote here.
-_HIDDEN = frozenset({"blockquote", "style", "script", "head", "title"})
-#: Elements that begin or end a line.
-_BLOCKS = frozenset({"br", "p", "div", "li", "ul", "ol", "tr", "td", "table", "pre", "h1", "h2", "h3", "body"})
+_HIDDEN = UNSEEN | {"blockquote"}
 
 
 class CommandKind(StrEnum):
@@ -62,6 +60,8 @@ class Command:
     kind: CommandKind
     #: For `SET`.
     mode: DeliveryMode | None = None
+    #: For `SET` to digests, where it is said.
+    digest_format: DigestFormat | None = None
     #: For `CONFIRM`; letters and digits, lower-case.
     token: str = ""
 
@@ -113,13 +113,19 @@ def _command(line: str) -> Command | object | None:
         return _ENDS
     kind = _WORDS.get(first)
     if kind is CommandKind.SET:
-        mode = words[1].rstrip(".,;:!") if len(words) == 2 else ""
-        return Command(kind, mode=DeliveryMode(mode)) if mode in set(DeliveryMode) else None
+        return _setting(" ".join(words[1:]).rstrip(".,;:!"))
     if kind is CommandKind.CONFIRM:
         token = words[1] if len(words) == 2 else ""
         return Command(kind, token=token) if token.isascii() and token.isalnum() and len(token) <= 100 else None
     # `join the dots` is prose.
     return Command(kind) if kind and len(words) == 1 else None
+
+
+def _setting(choice: str) -> Command | None:
+    mode, _, digest_format = choice.partition(" ")
+    if mode == DeliveryMode.DIGEST and digest_format in set(DigestFormat):
+        return Command(CommandKind.SET, mode=DeliveryMode.DIGEST, digest_format=DigestFormat(digest_format))
+    return Command(CommandKind.SET, mode=DeliveryMode(choice)) if choice in set(DeliveryMode) else None
 
 
 def _own_lines(text: str) -> list[str]:
@@ -139,24 +145,5 @@ def _text(content: bytes) -> str:
     for part in sorted(parts, key=lambda part: part.is_html):
         text = text_of(content, part)
         if text is not None:
-            return _from_html(text[: 4 * MAX_CHARACTERS]) if part.is_html else text
+            return text_of_html(text[: 4 * MAX_CHARACTERS], hidden_elements=_HIDDEN) if part.is_html else text
     return ""
-
-
-def _from_html(source: str) -> str:
-    """What is written there, in lines, without what is quoted."""
-    pieces: list[str] = []
-    hidden, position = 0, 0
-    for tag in _TAG.finditer(source):
-        if not hidden:
-            pieces.append(_SPACES.sub(" ", source[position : tag.start()]))
-        position = tag.end()
-        name = (tag[2] or "").lower()
-        if name in _HIDDEN:
-            hidden = max(0, hidden - 1) if tag[1] else hidden + 1
-            pieces.append("\n")
-        elif name in _BLOCKS:
-            pieces.append("\n")
-    if not hidden:
-        pieces.append(_SPACES.sub(" ", source[position:]))
-    return html.unescape("".join(pieces))

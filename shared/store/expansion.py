@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from shared.contracts.topology import Lane
 from shared.core.address import Address
+from shared.store.digests import WANTS
 from shared.store.engine import RawConnection, fetch_one
 
 
@@ -39,7 +40,7 @@ async def expand_page(
     siblings = await _siblings(connection, mailing_id)
     done = await fetch_one(
         connection,
-        """
+        f"""
         WITH page AS (
             SELECT * FROM members WHERE list_id = $2 AND id > $3 ORDER BY id LIMIT $4
         ), made AS (
@@ -51,14 +52,15 @@ async def expand_page(
             FROM page JOIN mailings ON mailings.id = $1
             LEFT JOIN suppressions ON suppressions.email_key = page.email_key
                                   AND (suppressions.ends_at IS NULL OR suppressions.ends_at > now())
-            WHERE page.status = 'subscribed' AND page.delivery_mode = 'mail'
+            WHERE page.status = 'subscribed' AND {WANTS.format(member="page", mailing="mailings")}
               AND NOT (cardinality($5::bigint[]) > 0 AND (
                   EXISTS (SELECT FROM deliveries theirs
                           WHERE theirs.mailing_id = ANY($5) AND theirs.recipient_key = page.email_key)
                   OR EXISTS (SELECT FROM mailings sibling JOIN members theirs ON theirs.list_id = sibling.list_id
                              WHERE sibling.id = ANY($5) AND sibling.state = 'expanding'
                                AND theirs.email_key = page.email_key AND theirs.id > sibling.expanded_to_member_id
-                               AND theirs.status = 'subscribed' AND theirs.delivery_mode = 'mail')))
+                               AND theirs.status = 'subscribed'
+                               AND {WANTS.format(member="theirs", mailing="sibling")})))
             ORDER BY page.id
             ON CONFLICT DO NOTHING
             RETURNING id, mailing_created_at, state, recipient_key
@@ -99,7 +101,8 @@ async def expand_page(
 
 
 async def _siblings(connection: RawConnection, mailing_id: int) -> Sequence[int]:
-    """Earlier mailings of the same post, by its Message-ID, to other lists that share their members' copies."""
+    """Earlier mailings of the same post, by its Message-ID, to other lists that share their members' copies; a digest's
+    other mailing."""
     rows = await connection.fetch(
         """
         SELECT earlier.id
@@ -112,6 +115,9 @@ async def _siblings(connection: RawConnection, mailing_id: int) -> Sequence[int]
                              AND earlier.cancelled_at IS NULL AND earlier.list_id <> mine.list_id
         JOIN mailing_lists other ON other.id = earlier.list_id AND other.one_copy_across_lists
         WHERE mine.id = $1
+        UNION SELECT earlier.id FROM mailings mine JOIN mailings earlier USING (digest_id)
+        WHERE mine.id = $1 AND mine.digest_format IS NOT NULL AND earlier.digest_format IS NOT NULL
+              AND earlier.id < mine.id
         """,
         mailing_id,
     )

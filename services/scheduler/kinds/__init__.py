@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from services.scheduler.fetching import Fetcher
+from services.scheduler.kinds.digest import digest
 from services.scheduler.kinds.held_posts import Follow, HeldPosts
 from services.scheduler.kinds.member_sync import MemberSync
 from services.scheduler.kinds.purge import purge
@@ -23,4 +24,5 @@ def doings(fetcher: Fetcher, telling: Telling, follow: Follow) -> Mapping[TaskKi
         TaskKind.PURGE: purge,
         TaskKind.MEMBER_SYNC: MemberSync(fetcher),
         TaskKind.HELD_POSTS: HeldPosts(telling, follow),
+        TaskKind.DIGEST: digest,
     }
