@@ -5,7 +5,7 @@ from __future__ import annotations
 import email
 import email.policy
 from datetime import UTC, datetime
-from email.message import EmailMessage
+from email.message import EmailMessage, MIMEPart
 from uuid import UUID
 
 from shared.core.copies import AS_WRITTEN, CopySettings
@@ -48,6 +48,6 @@ def parsed(content: bytes) -> EmailMessage:
     return message
 
 
-def text_in(part: EmailMessage) -> str:
+def text_in(part: MIMEPart) -> str:
     """The part's text, its lines ended by line feeds."""
     return str(part.get_content()).replace("\r\n", "\n")

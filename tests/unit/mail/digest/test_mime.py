@@ -24,7 +24,7 @@ def parts_of(content: bytes) -> tuple[str, list[EmailMessage], str]:
     assert message.get_content_type() == "multipart/mixed"
     before, digest, behind = message.iter_parts()
     assert digest.get_content_type() == "multipart/digest"
-    posts = [part.get_payload(0) for part in digest.iter_parts()]
+    posts = [post for part in digest.iter_parts() if isinstance(post := part.get_payload(0), EmailMessage)]
     return text_in(before), posts, text_in(behind)
 
 
