@@ -75,7 +75,7 @@ async def collect(connection: RawConnection, list_id: int, mailing_id: int) -> N
         """
         SELECT l.digest_size_bytes, messages.size_bytes
         FROM mailing_lists l, mailings JOIN messages ON messages.id = mailings.message_id
-        WHERE l.id = $1 AND mailings.id = $2 AND l.digests_enabled
+        WHERE l.id = $1 AND mailings.id = $2 AND mailings.digest_id IS NULL AND l.digests_enabled
           AND (SELECT true FROM members WHERE list_id = l.id AND delivery_mode = 'digest' AND status = 'subscribed'
                LIMIT 1)
         """,

@@ -14,6 +14,9 @@ from shared.mail.words import clean, codec_of
 
 #: Of one message; the rest is in its MIME form alone.
 MAX_CHARACTERS = 500_000
+#: Of one HTML, so many characters with its tags.
+_READ_CHARACTERS = 4 * MAX_CHARACTERS
+_MORE = "[There is more of this post, which is left out here]"
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]+")
 _EMPTY_LINES = re.compile(r"\n[ \t]*(?:\n[ \t]*){2,}\n")
@@ -43,7 +46,7 @@ def readable_text(raw: bytes) -> str:
         pieces.append(_note(raw, part) if text is None else text[:room])
         room -= len(pieces[-1])
     if to_visit or room <= 0:
-        pieces.append("[There is more of this post, which is left out here]")
+        pieces.append(_MORE)
     return "\n\n".join(piece for piece in pieces if piece) or "(no text)"
 
 
@@ -71,6 +74,8 @@ def _text(raw: bytes, part: Part) -> str | None:
         text = _guessed(raw, part)
     if text is None:
         return None
+    if len(text) > _READ_CHARACTERS:
+        text = f"{text[:_READ_CHARACTERS]}\n\n{_MORE}"
     if part.is_html:
         text = text_of_html(text)
     text = _CONTROLS.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
