@@ -8,6 +8,10 @@ from deploy.local.live_cluster import LiveCluster, wait_until
 
 #: In force within so long.
 SOON = 2.0
+#: A busy machine may hold messages up for so long between the node's pacing and the sink. What was held up arrives
+#: together with what is sent afterwards: of a node that keeps to its rate, a window sees what is due in it and in so
+#: long before it, and one more.
+STALL = 0.5
 
 
 def _sent_since(cluster: LiveCluster, node: str, since_seconds: float) -> int:
@@ -24,7 +28,8 @@ def test_a_node_keeps_to_its_messages_per_second_and_joins_again(running_cluster
     message = cluster.post(news, "To everybody")
     cluster.sink.wait_for_recipients(members // 8, 30)
 
-    cluster.api.set_node("outbound-2", max_messages_per_second=20)
+    per_second = 20  # a tenth of what each of the others sends
+    cluster.api.set_node("outbound-2", max_messages_per_second=per_second)
     limited_seconds = time.monotonic() + SOON
     wait_until(lambda: time.monotonic() > limited_seconds + 4, 10)
     measured_until_seconds = time.monotonic()
@@ -35,8 +40,9 @@ def test_a_node_keeps_to_its_messages_per_second_and_joins_again(running_cluster
         for copy in cluster.sink.copies_of("outbound-2")
         if limited_seconds <= copy.received_seconds <= measured_until_seconds
     ]
-    assert _most_in_a_second(while_limited) <= 21
-    assert len(while_limited) >= 20 * (measured_until_seconds - limited_seconds) * 0.8, "it sends what it may"
+    measured = measured_until_seconds - limited_seconds
+    assert _most_in_a_second(while_limited) <= per_second * (1 + STALL) + 1
+    assert per_second * (measured - 2 * STALL) <= len(while_limited) <= per_second * (measured + STALL) + 1
 
     for other in others:
         cluster.api.inherit_node_settings(other)
