@@ -12,6 +12,7 @@ from services.admin_api import docs_page, openapi, problems
 from services.admin_api.announcing import Announce
 from services.admin_api.routes import (
     deliveries,
+    digests,
     dkim_keys,
     dns,
     domain_limits,
@@ -49,6 +50,7 @@ _RESOURCES = (
     member_imports,
     member_exports,
     members,
+    digests,
     mailings,
     deliveries,
     messages,

@@ -65,6 +65,40 @@ class ClosedDigest:
     posts: int
 
 
+@dataclass(frozen=True, slots=True)
+class KnownDigest:
+    """A digest as it is shown."""
+
+    id: int
+    state: DigestState
+    volume: int | None
+    issue: int | None
+    posts: int
+    size_bytes: int
+    mailing_ids: Sequence[int]
+    opened_at: datetime
+    closed_at: datetime | None
+    made_at: datetime | None
+
+
+async def page(
+    connection: RawConnection, list_id: int, *, before_id: int | None = None, limit: int = 100
+) -> Sequence[KnownDigest]:
+    """A list's digests, newest first, those with an id below `before_id`."""
+    rows = await connection.fetch(
+        """
+        SELECT id, state, volume, issue, posts, size_bytes, ARRAY(
+                   SELECT m.id FROM mailings m WHERE m.digest_id = digests.id AND m.digest_format IS NOT NULL
+                   ORDER BY m.id) AS mailing_ids, opened_at, closed_at, made_at
+        FROM digests WHERE list_id = $1 AND ($2::bigint IS NULL OR id < $2) ORDER BY id DESC LIMIT $3
+        """,
+        list_id,
+        before_id,
+        limit,
+    )
+    return [KnownDigest(**{**row, "state": DigestState(row["state"])}) for row in rows]
+
+
 async def collect(connection: RawConnection, list_id: int, mailing_id: int) -> None:
     """Put the post of this mailing into its list's next digest, in the transaction that makes the mailing; a list whose
     digests are off, or have no reader, collects nothing. A digest that has its size by then is closed.

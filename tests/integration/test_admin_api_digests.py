@@ -88,3 +88,22 @@ async def test_who_leaves_digests_is_known_whichever_way_it_is_said(api: AdminCl
         )
         assert answer.json()["updated"] == 1
         assert await left() == (mode == "mail")
+
+
+async def test_a_lists_digests_are_shown_newest_first(api: AdminClient, connection: Any) -> None:
+    address = await api.new_list()
+    assert (await api.get(f"/lists/{address}/digests")).json() == {"items": [], "next": None}
+    list_id = await connection.fetchval("SELECT id FROM mailing_lists")
+    await connection.execute(
+        """
+        INSERT INTO digests (list_id, state, posts, size_bytes, volume, issue, closed_at, made_at)
+        VALUES ($1, 'made', 2, 100, 1, 1, now(), now()), ($1, 'collecting', 1, 50, NULL, NULL, NULL, NULL)
+        """,
+        list_id,
+    )
+    answer = (await api.get(f"/lists/{address}/digests", params={"limit": "1"})).json()
+    [newest] = answer["items"]
+    assert (newest["state"], newest["volume"], newest["posts"], newest["mailing_ids"]) == ("collecting", None, 1, [])
+    answer = (await api.get(f"/lists/{address}/digests", params={"after": answer["next"]})).json()
+    assert [(found["state"], found["volume"], found["issue"]) for found in answer["items"]] == [("made", 1, 1)]
+    assert answer["next"] is None
