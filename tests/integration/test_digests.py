@@ -417,6 +417,17 @@ async def test_who_changes_the_format_between_the_two_mailings_gets_one_of_them(
     assert await house.got(1) == ["one", "plain: one"]
 
 
+async def test_a_suppressed_reader_gets_no_digest_in_any_format(house: House) -> None:
+    for number in (2, 3):
+        await house.connection.execute(
+            "INSERT INTO suppressions (email_key, email, reason) VALUES ($1, $1, 'manual')", key(number)
+        )
+    await house.post("one")
+    await house.send()
+    rows = await house.connection.fetch("SELECT recipient_key, state::text FROM deliveries ORDER BY recipient_key")
+    assert [tuple(row) for row in rows] == [(key(1), "open"), (key(2), "suppressed"), (key(3), "suppressed")]
+
+
 async def test_what_somebody_cancels_is_left_out(house: House) -> None:
     for subject in ("one", "two"):
         mailing_id = await house.post(subject)
