@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+#: Over which a list counts the newsletters that an address had, unless it says otherwise.
+DEFAULT_RECENCY_DAYS = 7
+
 
 class NewsletterState(StrEnum):
     """Where a newsletter stands.

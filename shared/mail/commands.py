@@ -7,6 +7,7 @@ HTML's blockquote.
 
 from __future__ import annotations
 
+import html
 import re
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +15,6 @@ from enum import StrEnum
 from shared.core.digest import DigestFormat
 from shared.core.membership import DeliveryMode
 from shared.mail.headers import STORED, Header, scan
-from shared.mail.html_text import UNSEEN, text_of_html
 from shared.mail.lines import with_crlf
 from shared.mail.parts import text_parts
 from shared.mail.segments import text_of
@@ -30,8 +30,12 @@ _REPLY_PREFIX = re.compile(r"^(?:(?:re|aw|sv|vs|antw|fwd?|wg|tr|rif|r)(?:\[\d+\]
 _QUOTE = re.compile(r"^\s*[>|]")
 #: What stands before a quoted message, or ends one's own words.
 _REST = re.compile(r"^(?:-- ?|_{10,}|-{3,} ?\S.*-{3,}|.*\b(?:wrote|schrieb|écrit|escribió|scrive|scritto)\s*:)$")
+_TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]{0,20})[^<>]*>|<[^<>]*>")
+_SPACES = re.compile(r"\s+")
 #: Elements whose content is not what somebody wrote here.
-_HIDDEN = UNSEEN | {"blockquote"}
+_HIDDEN = frozenset({"blockquote", "style", "script", "head", "title"})
+#: Elements that begin or end a line.
+_BLOCKS = frozenset({"br", "p", "div", "li", "ul", "ol", "tr", "td", "table", "pre", "h1", "h2", "h3", "body"})
 
 
 class CommandKind(StrEnum):
@@ -145,5 +149,24 @@ def _text(content: bytes) -> str:
     for part in sorted(parts, key=lambda part: part.is_html):
         text = text_of(content, part)
         if text is not None:
-            return text_of_html(text[: 4 * MAX_CHARACTERS], hidden_elements=_HIDDEN) if part.is_html else text
+            return _from_html(text[: 4 * MAX_CHARACTERS]) if part.is_html else text
     return ""
+
+
+def _from_html(source: str) -> str:
+    """What is written there, in lines, without what is quoted."""
+    pieces: list[str] = []
+    hidden, position = 0, 0
+    for tag in _TAG.finditer(source):
+        if not hidden:
+            pieces.append(_SPACES.sub(" ", source[position : tag.start()]))
+        position = tag.end()
+        name = (tag[2] or "").lower()
+        if name in _HIDDEN:
+            hidden = max(0, hidden - 1) if tag[1] else hidden + 1
+            pieces.append("\n")
+        elif name in _BLOCKS:
+            pieces.append("\n")
+    if not hidden:
+        pieces.append(_SPACES.sub(" ", source[position:]))
+    return html.unescape("".join(pieces))

@@ -47,6 +47,8 @@ class Mailing(CopyColumns, table=True):
             "id",
             postgresql_where=text("state <> 'finished' AND (is_paused OR cancelled_at IS NOT NULL)"),
         ),
+        # What limits on newsletters count.
+        Index("ix_mailings_created_at_newsletters", "created_at", postgresql_where=text("list_ids IS NOT NULL")),
         Index("ix_mailings_gives_up_at", "gives_up_at", postgresql_where=text("state <> 'finished'")),
         Index(
             "ix_mailings_not_after_at",
@@ -98,6 +100,8 @@ class Mailing(CopyColumns, table=True):
     suppressed: int = Field(default=0)
     #: The last member whose delivery is made.
     expanded_to_member_id: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
+    #: How many of `list_ids` have had all their members' deliveries made; the last member is one of the next.
+    expanded_lists: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     #: When `ExpandMailing` is to be published (again); `None` when every delivery is made.
     expand_due_at: datetime | None = moment_field(nullable=True)
     is_paused: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})

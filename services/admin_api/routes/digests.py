@@ -16,8 +16,8 @@ router = APIRouter(prefix="/lists/{address}/digests", tags=["Digests"], route_cl
 
 @router.get("")
 async def get_digests(database: Store, address: ListAddress, which: WhichPage) -> Page[DigestAnswer]:
-    """A list's digests, newest first: the one that is being collected, and those that were sent. Running the list's task
-    of the kind digest sends what is collected now."""
+    """A list's digests, newest first: the one that is being collected, and those that were sent. A run of the list's
+    task of the kind digest sends what is collected now."""
     async with database.transaction() as session:
         list_id = (await list_at(session, address)).id
     async with database.raw() as connection:

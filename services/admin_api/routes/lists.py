@@ -94,6 +94,8 @@ async def make_list(database: Store, new: NewList, response: Response) -> ListAn
             bounce_quiet_days=new.bounce_quiet_days,
             digests_enabled=new.digests_enabled,
             digest_size_bytes=new.digest_size_bytes,
+            recency_newsletters=new.recency_newsletters,
+            recency_days=new.recency_days,
         )
         if made is not None and new.digests_enabled:
             await digest_tasks.make_task(session, made)

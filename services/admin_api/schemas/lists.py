@@ -14,6 +14,7 @@ from shared.core.bounce_score import DEFAULT_BOUNCE_LIMIT, DEFAULT_QUIET_DAYS
 from shared.core.copies import DmarcMitigation, ReplyToPolicy
 from shared.core.digest import DEFAULT_SIZE_BYTES, MAX_ISSUE_BYTES
 from shared.core.membership import PostingPolicy
+from shared.core.newsletter import DEFAULT_RECENCY_DAYS
 from shared.core.subscription import SubscriptionPolicy
 from shared.core.tracking import TrackingPolicy
 
@@ -40,6 +41,8 @@ AsciiAddress = Annotated[EmailAddress, AfterValidator(_ascii)]
 #: No score is higher than a point a day for ten years.
 BounceLimit = Annotated[float, Field(strict=True, gt=0, le=3650)]
 DigestSize = Annotated[int, Field(strict=True, ge=1_000, le=MAX_ISSUE_BYTES)]
+Newsletters = Annotated[int, Field(strict=True, ge=1, le=1000)]
+RecencyDays = Annotated[int, Field(strict=True, ge=1, le=365)]
 QuietDays = Annotated[int, Field(strict=True, ge=1, le=3650)]
 
 
@@ -128,6 +131,11 @@ class NewList(NewPostingRules):
     digest_size_bytes: DigestSize | None = DEFAULT_SIZE_BYTES
     """Bytes of collected posts at which a digest is sent at once: 1,000 to 10,000,000, where a digest ends in any case;
     null is by time alone."""
+    recency_newsletters: Newsletters | None = None
+    """Newsletters that one address gets within `recency_days`, at most: 1 to 1,000; null or absent is unlimited. It
+    holds for every newsletter that goes to this list, and counts those of all lists that have such a limit."""
+    recency_days: RecencyDays = DEFAULT_RECENCY_DAYS
+    """Days, of 24 hours, over which newsletters are counted for `recency_newsletters`: 1 to 365."""
 
 
 class ListChange(PostingRulesChange):
@@ -191,6 +199,11 @@ class ListChange(PostingRulesChange):
     digest_size_bytes: DigestSize | None = may_be_absent()
     """Bytes of collected posts at which a digest is sent at once: 1,000 to 10,000,000; null is by time alone. From the
     next post on."""
+    recency_newsletters: Newsletters | None = may_be_absent()
+    """Newsletters that one address gets within `recency_days`, at most: 1 to 1,000; null is unlimited. In force for the
+    recipients of newsletters that are made from then on."""
+    recency_days: RecencyDays = may_be_absent()
+    """Days, of 24 hours, over which newsletters are counted: 1 to 365."""
 
 
 class ListAnswer(PostingRulesAnswer):
@@ -252,5 +265,9 @@ class ListAnswer(PostingRulesAnswer):
     """Whether posts are collected for members whose mode is digest."""
     digest_size_bytes: int | None
     """Bytes of collected posts at which a digest is sent at once; null is by time alone."""
+    recency_newsletters: int | None
+    """Newsletters that one address gets within `recency_days`, at most; null is unlimited."""
+    recency_days: int
+    """Days over which newsletters are counted."""
     created_at: Moment
     """When the list was made."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from shared.mail.digest.issue import Issue, topic_of
 from shared.mail.headers import folded, has_utf8_header
 from shared.mail.lines import MAX_LINE_OCTETS, has_line_longer_than
-from shared.mail.segments import quoted_printable
+from shared.mail.transfer_encoding import quoted_printable
 
 
 def compose_mime(issue: Issue, posts: Sequence[bytes]) -> bytes:

@@ -11,7 +11,7 @@ from shared.mail.digest.issue import LINE, Issue, topic_of
 from shared.mail.digest.readable import readable_text
 from shared.mail.headers import STORED, Field, Header, folded, scan
 from shared.mail.lines import MAX_LINE_OCTETS, has_line_longer_than
-from shared.mail.segments import quoted_printable
+from shared.mail.transfer_encoding import quoted_printable
 
 #: What is kept of a post's header, in this order.
 KEPT_FIELDS = ("Date", "From", "To", "Cc", "Subject", "Message-ID", "Keywords", "Summary")
