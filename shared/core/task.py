@@ -17,6 +17,8 @@ class TaskKind(StrEnum):
     HELD_POSTS = "held_posts"
     #: Makes a mailing of a newsletter.
     START_NEWSLETTER = "start_newsletter"
+    #: Sends what a list has collected for readers of digests.
+    DIGEST = "digest"
 
 
 class MissedPolicy(StrEnum):

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, UniqueConstraint, func, text, update
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlmodel import Field, SQLModel, col, select
 
 from shared.core.address import Address
+from shared.core.digest import DigestFormat
 from shared.core.membership import DeliveryMode, MemberRole, MemberStatus
 from shared.store.columns import enum_type, identity_field, moment_field
 from shared.store.engine import RawConnection, Record, Session, fetch_one
@@ -30,6 +31,12 @@ class Member(SQLModel, table=True):
         Index("ix_members_email_key", "email_key"),
         # Whom a probe was sent to.
         Index("ix_members_probe_mailing_id", "probe_mailing_id", postgresql_where=text("probe_mailing_id IS NOT NULL")),
+        # Readers of digests, and who was one.
+        Index(
+            "ix_members_digest",
+            "list_id",
+            postgresql_where=text("delivery_mode = 'digest' OR left_digests_at IS NOT NULL"),
+        ),
         Index("ix_members_list_id_role", "list_id", postgresql_where=text("role <> 'member'")),
     )
 
@@ -44,6 +51,14 @@ class Member(SQLModel, table=True):
     delivery_mode: DeliveryMode = Field(
         default=DeliveryMode.MAIL, sa_column=Column(enum_type(DeliveryMode, "delivery_mode"), nullable=False)
     )
+    digest_format: DigestFormat = Field(
+        default=DigestFormat.MIME,
+        sa_column=Column(
+            enum_type(DigestFormat, "digest_format"), nullable=False, server_default=DigestFormat.MIME.value
+        ),
+    )
+    #: When it last chose something else than digests: what was collected by then comes all the same.
+    left_digests_at: datetime | None = moment_field(nullable=True)
     role: MemberRole = Field(
         default=MemberRole.MEMBER, sa_column=Column(enum_type(MemberRole, "member_role"), nullable=False)
     )
@@ -147,9 +162,10 @@ class Membership:
     address: Address
     status: MemberStatus
     delivery_mode: DeliveryMode
+    digest_format: DigestFormat
 
 
-_MEMBERSHIP = "SELECT id, list_id, email, status, delivery_mode FROM members"
+_MEMBERSHIP = "SELECT id, list_id, email, status, delivery_mode, digest_format FROM members"
 
 
 async def membership(connection: RawConnection, list_id: int, email_key: str) -> Membership | None:
@@ -191,9 +207,36 @@ async def leave(connection: RawConnection, member_id: int) -> None:
     )
 
 
-async def set_mode(connection: RawConnection, member_id: int, mode: DeliveryMode) -> None:
-    """How posts come from the next mailing on."""
-    await connection.execute("UPDATE members SET delivery_mode = $2 WHERE id = $1", member_id, mode.value)
+async def set_mode(
+    connection: RawConnection, member_id: int, mode: DeliveryMode, digest_format: DigestFormat | None = None
+) -> None:
+    """How posts come from the next mailing on, and, unless it is left as it is, what digests look like."""
+    await connection.execute(
+        f"""
+        UPDATE members m SET delivery_mode = $2, digest_format = coalesce($3, digest_format),
+                             left_digests_at = {_LEFT_DIGESTS_AT.format(mode="$2::delivery_mode")}
+        WHERE id = $1
+        """,
+        member_id,
+        mode.value,
+        digest_format.value if digest_format else None,
+    )
+
+
+async def note_that_digests_end(session: Session, member: Member) -> None:
+    """The member, who reads digests, will not from this transaction on."""
+    await session.exec(
+        update(Member)
+        .where(col(Member.id) == member.id)
+        .values(left_digests_at=func.clock_timestamp())
+        .execution_options(synchronize_session=False)
+    )
+
+
+# Not the transaction's moment, which may lie before that of a post.
+_LEFT_DIGESTS_AT = (
+    "CASE WHEN m.delivery_mode = 'digest' AND {mode} <> 'digest' THEN clock_timestamp() ELSE m.left_digests_at END"
+)
 
 
 async def owners(connection: RawConnection, list_id: int, *, limit: int = 20) -> Sequence[Address]:
@@ -230,6 +273,7 @@ def _membership(row: Record) -> Membership:
         address=Address.parse(row["email"]),
         status=MemberStatus(row["status"]),
         delivery_mode=DeliveryMode(row["delivery_mode"]),
+        digest_format=DigestFormat(row["digest_format"]),
     )
 
 
@@ -260,7 +304,7 @@ async def import_rows(connection: RawConnection, list_id: int, rows: Sequence[Ne
     """
     result = await fetch_one(
         connection,
-        """
+        f"""
         WITH given AS (
             SELECT * FROM unnest($2::text[], $3::text[], $4::text[], $5::member_status[], $6::delivery_mode[],
                                  $7::member_role[], $8::text[])
@@ -275,7 +319,8 @@ async def import_rows(connection: RawConnection, list_id: int, rows: Sequence[Ne
             SELECT $1, email, email_key, display_name, status, delivery_mode, role, fields::jsonb FROM allowed
             ON CONFLICT (list_id, email_key) DO UPDATE
                SET email = excluded.email, display_name = excluded.display_name, fields = excluded.fields,
-                   delivery_mode = excluded.delivery_mode, role = excluded.role, status = excluded.status
+                   delivery_mode = excluded.delivery_mode, role = excluded.role, status = excluded.status,
+                   left_digests_at = {_LEFT_DIGESTS_AT.format(mode="excluded.delivery_mode")}
              WHERE m.status = 'subscribed'
             RETURNING xmax = 0 AS is_new
         )

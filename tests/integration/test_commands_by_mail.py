@@ -215,6 +215,24 @@ async def test_all_commands_of_a_message_are_answered_in_one_mail(house: House) 
     assert await house.status() == "subscribed"
 
 
+@pytest.mark.parametrize(
+    ("command", "digest_format", "words"),
+    [("set digest plain", "plain", "digests, as plain text"), ("set digest mime", "mime", "digests, each post whole")],
+)
+async def test_a_member_says_what_digests_shall_look_like(
+    house: House, command: str, digest_format: str, words: str
+) -> None:
+    await house.policy("open")
+    await house.write("join")
+    await house.days_pass(1.1)
+    await house.write("request", command)
+    mail = (await house.mails())[-1]
+    assert words in " ".join(mail.get_content().split())
+    await house.write(door_of(mail))
+    chosen = "SELECT delivery_mode::text || ' ' || digest_format::text FROM members WHERE email_key = $1"
+    assert await house.connection.fetchval(chosen, ANN.lower()) == f"digest {digest_format}"
+
+
 async def test_a_request_without_commands_is_told_of_them(house: House) -> None:
     await house.write("request", "Dear Sir,\nhow does this work?")
     text = (await house.only_mail()).get_content()

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from services.scheduler.fetching import Fetcher
+from services.scheduler.kinds.digest import digest
 from services.scheduler.kinds.held_posts import Follow, HeldPosts
 from services.scheduler.kinds.member_sync import MemberSync
 from services.scheduler.kinds.purge import purge
@@ -27,4 +28,5 @@ def doings(
         TaskKind.MEMBER_SYNC: MemberSync(fetcher),
         TaskKind.HELD_POSTS: HeldPosts(telling, follow),
         TaskKind.START_NEWSLETTER: start_newsletter,
+        TaskKind.DIGEST: digest,
     }

@@ -28,7 +28,7 @@ HELP = """Commands, one a line, in the subject or the text:
   join           become a member
   leave          be one no more
   set mail       get each post
-  set digest     get digests
+  set digest     get digests; `set digest mime` or `set digest plain` says in which form
   set nomail     get nothing, and stay a member
   which          the lists that your address is on
   help           this text
@@ -145,7 +145,7 @@ _CONFIRMED_WORDS = {
 def _action(command: Command) -> RequestAction | None:
     """What the command asks for, if it is a change."""
     if command.mode is not None:
-        return RequestAction.setting(command.mode)
+        return RequestAction.setting(command.mode, command.digest_format)
     return {CommandKind.JOIN: RequestAction.JOIN, CommandKind.LEAVE: RequestAction.LEAVE}.get(command.kind)
 
 

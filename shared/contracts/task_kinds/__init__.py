@@ -4,6 +4,7 @@
 from collections.abc import Mapping
 
 from shared.contracts.bodies import Body
+from shared.contracts.task_kinds.digest import DigestParameters
 from shared.contracts.task_kinds.held_posts import HeldPostsParameters
 from shared.contracts.task_kinds.member_sync import MemberSyncParameters
 from shared.contracts.task_kinds.purge import PurgeParameters
@@ -15,4 +16,5 @@ PARAMETERS: Mapping[TaskKind, type[Body]] = {
     TaskKind.MEMBER_SYNC: MemberSyncParameters,
     TaskKind.HELD_POSTS: HeldPostsParameters,
     TaskKind.START_NEWSLETTER: StartNewsletterParameters,
+    TaskKind.DIGEST: DigestParameters,
 }
