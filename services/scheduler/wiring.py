@@ -8,6 +8,7 @@ from typing import Any
 from services.scheduler.clock import Clock
 from services.scheduler.fetching import Fetcher
 from services.scheduler.kinds import doings
+from services.scheduler.kinds.dns_check import DnsCheck
 from services.scheduler.kinds.start_newsletter import StartNewsletter
 from services.scheduler.limited_release import LimitedReleaser
 from services.scheduler.release import Releaser
@@ -35,6 +36,7 @@ from shared.contracts.commands import ExpandMailing, MakeDigest, RunTask
 from shared.contracts.events import CopiesRead, LeaveAsked, MailReceived, SubscriptionAsked
 from shared.contracts.topology import PARKED_QUEUE, TRACKING_QUEUE, TaskQueue
 from shared.core.node import NodeKind
+from shared.dns.check import QUESTION_SECONDS, check
 from shared.dns.resolver import Resolver
 from shared.runtime.consequences import follow
 from shared.runtime.lease import LeaseKeeper
@@ -146,6 +148,7 @@ def build(settings: SchedulerSettings) -> Process:
         publish_within_seconds=settings.publish_within_seconds,
         republish_after_seconds=settings.republish_after_seconds,
     )
+    check_dns = partial(check, resolver=Resolver(settings.nameserver, lifetime_seconds=QUESTION_SECONDS, cache_size=0))
     fetcher = Fetcher(resolver, settings.sync_places, allow_private_hosts=settings.allow_private_hosts)
     run_tasks = RunTasks(
         run_database,
@@ -159,6 +162,7 @@ def build(settings: SchedulerSettings) -> Process:
                 publish_within_seconds=settings.publish_within_seconds,
                 give_up_after_seconds=settings.give_up_after_seconds,
             ),
+            DnsCheck(database, check_dns),
         ),
         node_name=lambda: keeper.name,
         lease_seconds=settings.task_lease_seconds,

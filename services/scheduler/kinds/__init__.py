@@ -7,9 +7,11 @@ from typing import Any
 
 from services.scheduler.fetching import Fetcher
 from services.scheduler.kinds.digest import digest
+from services.scheduler.kinds.dns_check import DnsCheck
 from services.scheduler.kinds.held_posts import Follow, HeldPosts
 from services.scheduler.kinds.member_sync import MemberSync
 from services.scheduler.kinds.purge import purge
+from services.scheduler.kinds.roll_up import roll_up
 from services.scheduler.kinds.start_newsletter import StartNewsletter
 from services.scheduler.run import Run
 from shared.core.task import TaskKind
@@ -20,13 +22,19 @@ Doing = Callable[[Run, Any], Awaitable[Any]]
 
 
 def doings(
-    fetcher: Fetcher, telling: Telling, follow: Follow, start_newsletter: StartNewsletter
+    fetcher: Fetcher,
+    telling: Telling,
+    follow: Follow,
+    start_newsletter: StartNewsletter,
+    dns_check: DnsCheck,
 ) -> Mapping[TaskKind, Doing]:
     """Every kind and how it is done."""
     return {
         TaskKind.PURGE: purge,
         TaskKind.MEMBER_SYNC: MemberSync(fetcher),
         TaskKind.HELD_POSTS: HeldPosts(telling, follow),
+        TaskKind.ROLL_UP: roll_up,
+        TaskKind.DNS_CHECK: dns_check,
         TaskKind.START_NEWSLETTER: start_newsletter,
         TaskKind.DIGEST: digest,
     }
