@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 
 from services.scheduler.tasks.authors import Authors
-from services.scheduler.tasks.commands import ObeyCommands
+from services.scheduler.tasks.commands import NOT_SHOWN, ObeyCommands
 from services.scheduler.tasks.post import HandlePost
 from services.scheduler.tasks.reports import ReadReports
 from shared.contracts.events import DeliveriesCancelled, MailReceived
@@ -55,10 +55,12 @@ class House:
         sender: str | None = None,
         header: str = "",
         names_list: bool = True,
+        is_proven: bool = True,
     ) -> str:
         """A mail to one of the list's addresses; what became of it."""
         local, list_id = (f"{self.name}-{door}", self.list_id) if names_list else (door, None)
-        target = NewTarget(f"{local}@lists.example.org", TargetKind.COMMAND, list_id)
+        key = "ann@example.com" if is_proven else "?ann@example.com"
+        target = NewTarget(f"{local}@lists.example.org", TargetKind.COMMAND, list_id, author_key=key)
         content = f"From: {author}\n{header}Subject: Please\n\n{text}\n".replace("\n", "\r\n").encode()
         message = NewMessage(
             uuid4(),
@@ -213,6 +215,15 @@ async def test_all_commands_of_a_message_are_answered_in_one_mail(house: House) 
     mode = "SELECT delivery_mode::text FROM members WHERE email_key = $1"
     assert await house.connection.fetchval(mode, ANN.lower()) == "digest"
     assert await house.status() == "subscribed"
+
+
+async def test_lists_of_an_address_are_told_only_to_who_is_shown_to_have_it(house: House) -> None:
+    await house.policy("open")
+    await house.write("join")
+    await house.write("request", "which", is_proven=False)
+    text = (await house.mails())[-1].get_content()
+    assert NOT_SHOWN in text
+    assert "each post as a mail" not in text
 
 
 async def test_a_request_without_commands_is_told_of_them(house: House) -> None:
