@@ -146,7 +146,7 @@ def build(settings: SchedulerSettings) -> Process:
     fetcher = Fetcher(resolver, settings.sync_places, allow_private_hosts=settings.allow_private_hosts)
     run_tasks = RunTasks(
         run_database,
-        doings(fetcher, telling, partial(follow, database, publisher)),
+        doings(fetcher, telling, Subscriptions(settings.links), partial(follow, database, publisher)),
         node_name=lambda: keeper.name,
         lease_seconds=settings.task_lease_seconds,
         allowed_places=settings.sync_places,

@@ -15,6 +15,8 @@ class TaskKind(StrEnum):
     MEMBER_SYNC = "member_sync"
     #: Reminds moderators of posts that wait for them, and ends those that waited too long.
     HELD_POSTS = "held_posts"
+    #: Reminds members who are held after bounces, and lets those go who do not answer.
+    HELD_MEMBERS = "held_members"
 
 
 class MissedPolicy(StrEnum):

@@ -109,6 +109,8 @@ class MailingList(CopyColumns, table=True):
     bounce_quiet_days: int = Field(
         default=DEFAULT_QUIET_DAYS, sa_column_kwargs={"server_default": text(f"{DEFAULT_QUIET_DAYS}")}
     )
+    #: Held members who do not answer their reminders are members no more.
+    removes_held_members: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
     created_at: datetime = moment_field(set_now=True)
 
     @property
@@ -147,6 +149,7 @@ async def add(
     copies: CopyColumns | None = None,
     bounce_limit: float | None = DEFAULT_BOUNCE_LIMIT,
     bounce_quiet_days: int = DEFAULT_QUIET_DAYS,
+    removes_held_members: bool = True,
 ) -> MailingList | None:
     """The new list `name@domain`, both as the table wants them; `None` when there is one already.
 
@@ -173,6 +176,7 @@ async def add(
         **(copies or CopyColumns()).model_dump(),
         "bounce_limit": bounce_limit,
         "bounce_quiet_days": bounce_quiet_days,
+        "removes_held_members": removes_held_members,
     }
     statement = insert(MailingList).values(values).on_conflict_do_nothing().returning(MailingList)
     return (await session.exec(statement)).scalar_one_or_none()

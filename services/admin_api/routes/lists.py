@@ -91,6 +91,7 @@ async def make_list(database: Store, new: NewList, response: Response) -> ListAn
             ),
             bounce_limit=new.bounce_limit,
             bounce_quiet_days=new.bounce_quiet_days,
+            removes_held_members=new.removes_held_members,
         )
     if made is None:
         raise Problem(409, f"There is a list {name}@{domain} already.")

@@ -119,6 +119,9 @@ class NewList(NewPostingRules):
     counts 1, another 0.5, at most one a day; refusals for policy, spam, size or the sending server count nothing."""
     bounce_quiet_days: QuietDays = DEFAULT_QUIET_DAYS
     """Days without a bounce that counts, after which a member's points are forgotten: 1 to 3,650."""
+    removes_held_members: bool = True
+    """Whether a held member who does not answer the reminders of a *held_members* task is removed, as if it had left;
+    otherwise it stays held. Without such a task nobody is reminded, nor removed."""
 
 
 class ListChange(PostingRulesChange):
@@ -176,6 +179,8 @@ class ListChange(PostingRulesChange):
     """Points at which a member is held: more than 0, at most 3,650; null is never. In force from the next bounce on."""
     bounce_quiet_days: QuietDays = may_be_absent()
     """Days without a bounce that counts, after which a member's points are forgotten: 1 to 3,650."""
+    removes_held_members: bool = may_be_absent()
+    """Whether a held member who does not answer its reminders is removed."""
 
 
 class ListAnswer(PostingRulesAnswer):
@@ -233,5 +238,7 @@ class ListAnswer(PostingRulesAnswer):
     """Points of bounces at which a member is held; null is never."""
     bounce_quiet_days: int
     """Days without a bounce that counts, after which a member's points are forgotten."""
+    removes_held_members: bool
+    """Whether a held member who does not answer its reminders is removed; otherwise it stays held."""
     created_at: Moment
     """When the list was made."""

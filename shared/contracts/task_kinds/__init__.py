@@ -4,6 +4,7 @@
 from collections.abc import Mapping
 
 from shared.contracts.bodies import Body
+from shared.contracts.task_kinds.held_members import HeldMembersParameters
 from shared.contracts.task_kinds.held_posts import HeldPostsParameters
 from shared.contracts.task_kinds.member_sync import MemberSyncParameters
 from shared.contracts.task_kinds.purge import PurgeParameters
@@ -13,4 +14,5 @@ PARAMETERS: Mapping[TaskKind, type[Body]] = {
     TaskKind.PURGE: PurgeParameters,
     TaskKind.MEMBER_SYNC: MemberSyncParameters,
     TaskKind.HELD_POSTS: HeldPostsParameters,
+    TaskKind.HELD_MEMBERS: HeldMembersParameters,
 }

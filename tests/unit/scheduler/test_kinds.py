@@ -15,15 +15,17 @@ from shared.core.tokens import Tokens
 from shared.dns.resolver import Resolver
 from shared.runtime.consequences import Consequences
 from shared.runtime.moderation import Telling
+from shared.runtime.subscriptions import Subscriptions
 
 
 def test_every_kind_is_done_and_has_parameters() -> None:
-    telling = Telling(Links(Tokens(b"a secret of at least sixteen"), None), None)
+    links = Links(Tokens(b"a secret of at least sixteen"), None)
 
     async def follow(_what: Consequences) -> None:
         """Nothing follows here."""
 
-    assert set(doings(Fetcher(Resolver(("127.0.0.1", 1)), ()), telling, follow)) == set(TaskKind)
+    fetcher = Fetcher(Resolver(("127.0.0.1", 1)), ())
+    assert set(doings(fetcher, Telling(links, None), Subscriptions(links), follow)) == set(TaskKind)
     assert set(PARAMETERS) == set(TaskKind)
 
 
