@@ -16,7 +16,7 @@ class ListKind:
 
     name: str
     domain: str = DOMAIN
-    #: Posts have merge fields.
+    #: Posts have merge fields, and each copy has links of its member's own: tracked ones, and one to leave by.
     personal: bool = False
     #: Each delivery has a return path of its own, and so a transaction.
     verp_enabled: bool = True

@@ -94,7 +94,7 @@ class Listfleet:
         name, warm_up = self._list(kind, recipients), self._list(kind, warm_up_recipients)
         asyncio.run(rows.limit_connections(self._database.url, connections))
         smtp_port = free_port()
-        cluster = Cluster(self._logs, self._settings | {"LISTFLEET_RELAY": sink.address})
+        cluster = Cluster(self._logs, self._settings | _links(kind) | {"LISTFLEET_RELAY": sink.address})
         with _running_services(cluster, smtp_port, nodes) as services:
             self._warm_up(smtp_port, kind, warm_up, warm_up_recipients, sink)
             expected, cpu_before = sink.copies + recipients, self._cpu_seconds(services)
@@ -176,6 +176,11 @@ def _running_services(cluster: Cluster, smtp_port: int, nodes: int) -> Iterator[
         yield cluster.services
     finally:
         cluster.stop()
+
+
+def _links(kind: ListKind) -> dict[str, str]:
+    """Copies have links to our own pages where there are such pages; nobody follows these."""
+    return {"LISTFLEET_PUBLIC_URL": "https://lists.bench.test"} if kind.personal else {}
 
 
 def _timeout_seconds(recipients: int) -> float:

@@ -11,6 +11,7 @@ from bench.list_kinds import SIGNED_DOMAIN, ListKind
 from shared.core.dkim import DkimAlgorithm
 from shared.core.membership import DeliveryMode, MemberRole, MemberStatus, PostingPolicy
 from shared.core.node import NodeKind
+from shared.core.tracking import TrackingPolicy
 from shared.mail.dkim_keys import make_key, record_text, to_der
 from shared.store import dkim_keys, lists, members, node_settings
 from shared.store.engine import Database, fetch_one
@@ -74,6 +75,8 @@ async def make_list(url: str, kind: ListKind, name: str, recipients: int) -> int
             description="",
             posting_policy=PostingPolicy.ANYONE,
             personal=kind.personal,
+            tracking=TrackingPolicy.FULL if kind.personal else TrackingPolicy.OFF,
+            one_click_enabled=kind.personal,
             verp_enabled=kind.verp_enabled,
         )
     if made is None:

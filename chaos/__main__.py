@@ -32,7 +32,8 @@ def main() -> None:
         for fault in chosen:
             row = Row(fault.name)
             rows.append(row)
-            failed += run(fault, range(wanted.first_seed, wanted.first_seed + wanted.seeds), row)
+            seeds = min(wanted.seeds, fault.at_most_seeds or wanted.seeds)
+            failed += run(fault, range(wanted.first_seed, wanted.first_seed + seeds), row)
     except KeyboardInterrupt:
         print("\nchaos: ended; no process is left.", flush=True)
         raise SystemExit(130) from None

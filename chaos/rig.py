@@ -27,7 +27,6 @@ LIST = "chaos"
 SCHEDULERS = 2
 #: Work in rows is published (again) after so long: 5 s and 30 s otherwise.
 _PUBLISH_WITHIN_SECONDS, _REPUBLISH_AFTER_SECONDS = "1", "5"
-_MAILING_SECONDS = 120
 #: The processes that a cut may hit; each reaches its servers by links of its own.
 LINKED = ("outbound-2", "scheduler-2")
 
@@ -42,6 +41,8 @@ class Shape:
     limits: Mapping[str, object] = field(default_factory=lambda: {"max_connections": 8})
     #: How long the sink holds back each reply; a message waits for two.
     latency_seconds: float = 0.03
+    #: A mailing that is not finished by then has failed.
+    mailing_seconds: float = 120
     #: 15 s otherwise; shorter, so that a seed takes seconds.
     lease_seconds: float = 5
     #: Settings of senders and schedulers.
@@ -111,7 +112,7 @@ class Rig:
     def wait_for_share(self, mailing: Mailing, share: float) -> None:
         """Returns when so many of its recipients have a copy."""
         reached = self.sink.reached[mailing.subject]
-        wait_until(lambda: len(reached) >= share * len(mailing.members), _MAILING_SECONDS, every_seconds=0.01)
+        wait_until(lambda: len(reached) >= share * len(mailing.members), self.shape.mailing_seconds, every_seconds=0.01)
 
     def connections_of(self, *services: Service) -> int:
         """Their connections that are open at the sink now."""
@@ -119,7 +120,7 @@ class Rig:
 
     def wait_until_finished(self, mailing: Mailing) -> int:
         """The mailing's id. Raises TimeoutError."""
-        return self.cluster.wait_until_finished(mailing.message_id, _MAILING_SECONDS)
+        return self.cluster.wait_until_finished(mailing.message_id, self.shape.mailing_seconds)
 
     def cancel(self, mailing: Mailing) -> None:
         """Ends what of the mailing is not delivered."""

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
+from deploy.local.cluster import PROJECT
 from deploy.local.postgres import Postgres
 from deploy.local.rabbitmq import RabbitMQ
 from deploy.local.rabbitmq_install import find_or_install_server
@@ -18,13 +21,37 @@ from shared.store.engine import RawConnection
 from tests.fakes.fresh import VirtualHosts, fresh_database
 from tests.integration import stored
 
+# How long an example takes, and how long it takes to think of one, is the machine's business.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
+
 
 class StoriesBesideTheRest(LoadScopeScheduling):
-    """For a run in two processes, each with servers of its own: all stories in one, in the other the rest by files."""
+    """For a run in two processes, each with servers of its own: one begins with the stories, the other with the rest.
+
+    Whoever is through with its own helps the other. Stories that share a cluster stay together.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return "stories" if file.startswith("tests/acceptance/") else file
+        return _SHARING if _is_story(file) and "running_cluster" in (PROJECT / file).read_text() else file
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        tells_stories = node is self.nodes[0]
+        of_its_own = (scope for scope in self.workqueue if _is_story(scope) is tells_stories)
+        # Of the stories, those on the shared cluster come first: they are the most, and nobody can help with them.
+        first = _SHARING if tells_stories and _SHARING in self.workqueue else next(of_its_own, None)
+        if first is not None:
+            self.workqueue.move_to_end(first, last=False)
+        super()._assign_work_unit(node)
+
+
+_STORIES = "tests/acceptance/"
+_SHARING = f"{_STORIES}on the shared cluster"
+
+
+def _is_story(scope: str) -> bool:
+    return scope.startswith(_STORIES)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> StoriesBesideTheRest:
@@ -43,7 +70,7 @@ def run_folder() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def postgres_server(run_folder: Path) -> Iterator[Postgres]:
     """The server itself, to kill and start again; a test leaves it running."""
-    server = Postgres(run_folder / "postgres")
+    server = Postgres(run_folder / "postgres", syncs=False)
     server.start()
     yield server
     server.stop()

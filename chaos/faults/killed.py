@@ -8,11 +8,12 @@ from random import Random
 
 from chaos import rows
 from chaos.fault import Fault, NotAsItMustBe
-from chaos.rig import Rig
+from chaos.rig import Rig, Shape
 
 #: How long servers are gone before somebody starts them again.
 _MAX_DOWN_SECONDS = 2.0
 _RELEASE_SECONDS = 5.0
+_KILLS = 50
 
 
 def kill_sender(rig: Rig, chance: Random) -> int:
@@ -24,6 +25,18 @@ def kill_sender(rig: Rig, chance: Random) -> int:
     if chance.random() < 0.5:
         node.start()
     return open_connections
+
+
+def kill_senders_often(rig: Rig, chance: Random) -> int:
+    """Fifty times in one large mailing a node dies and is started again, while others are still on their way back."""
+    mailing, allowed = rig.post(), 0
+    for number in range(_KILLS):
+        rig.wait_for_share(mailing, (number + chance.random()) / _KILLS * 0.9)
+        node = chance.choice([node for node in rig.cluster.nodes if node.is_running])
+        allowed += rig.connections_of(node)
+        node.kill()
+        node.start()
+    return allowed
 
 
 def kill_releasing_scheduler(rig: Rig, chance: Random) -> int:
@@ -60,6 +73,12 @@ def kill_database(rig: Rig, chance: Random) -> int:
 
 FAULTS = (
     Fault("sender-killed", kill_sender),
+    Fault(
+        "senders-killed-often",
+        kill_senders_often,
+        Shape(senders=8, recipients=100_000, mailing_seconds=1200),
+        at_most_seeds=1,
+    ),
     Fault("scheduler-killed", kill_releasing_scheduler),
     Fault("broker-killed", kill_broker),
     Fault("database-killed", kill_database),

@@ -233,7 +233,12 @@ def compile_mailing(
         content = with_crlf(mailing.content)
     if seven_bit:
         content = to_seven_bit(content)
-    message = compile_message(content, is_personal=mailing.personal, tracking=tracking)
+    message = compile_message(
+        content,
+        is_personal=mailing.personal,
+        has_conditions=mailing.kind is MailingKind.NEWSLETTER,
+        tracking=tracking,
+    )
     leave_token = None
     if mailing.one_click and links and links.public_url and mailing.list_name and mailing.list_domain:
         message = with_one_click(

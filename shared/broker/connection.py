@@ -22,9 +22,12 @@ from shared.contracts.topology import (
 )
 
 CONNECT_TIMEOUT_SECONDS = 10.0
+CLOSE_TIMEOUT_SECONDS = 1.0
 #: RabbitMQ takes back what it handed to a process that gave no sign for about twice as long. With its own 60 s, the
 #: batches on their way to a node that froze would wait for two minutes.
 HEARTBEAT_SECONDS = 5
+
+_FAULTS = (aio_pika.exceptions.AMQPError, OSError, TimeoutError, RuntimeError, asyncio.CancelledError)
 
 
 class BrokerUnavailable(Exception):
@@ -46,7 +49,10 @@ def broker_faults() -> Iterator[None]:
 
     try:
         yield
-    except (aio_pika.exceptions.AMQPError, OSError, TimeoutError, RuntimeError, asyncio.CancelledError) as error:
+    except (Exception, asyncio.CancelledError) as error:
+        # A connection that the library closes for no reason it knows ends the calls under way with a bare `Exception`.
+        if type(error) is not Exception and not isinstance(error, _FAULTS):
+            raise
         if is_cancelled():
             raise asyncio.CancelledError from error
         raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
@@ -81,6 +87,11 @@ async def declare_topology(channel: AbstractChannel) -> None:
 
 async def close_quietly(connection: AbstractConnection) -> None:
     """Close a connection that may be lost already; then there is nothing left to close."""
-    with suppress(BrokerUnavailable), broker_faults():
-        async with asyncio.timeout(1):
-            await connection.close()
+    try:
+        with suppress(BrokerUnavailable), broker_faults():
+            async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
+                await connection.close()
+    finally:
+        # One that did not close in time is without its transport now, and this marks it as closed. The library would
+        # do it when it is collected, by a task of whatever loop there is then.
+        await connection.close()

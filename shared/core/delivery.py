@@ -38,12 +38,15 @@ class DeliveryState(StrEnum):
     CANCELLED = "cancelled"
     #: Set aside whole, after its nodes died five times.
     PARKED = "parked"
+    #: A newsletter's, to an address that had as many lately as its list allows.
+    RECENTLY_MAILED = "recently_mailed"
 
 
 #: The states from which nothing follows by itself; a late report of *delivered* wins over each of the others.
 ENDED = frozenset(DeliveryState) - {DeliveryState.OPEN}
-#: What "send again" opens a new round for without being asked for it by name: a delivered one has its copy.
-SENT_AGAIN = ENDED - {DeliveryState.DELIVERED}
+#: What "send again" opens a new round for without being asked for it by name: a delivered one has its copy, and who had
+#: enough lately is not to have more by the way.
+SENT_AGAIN = ENDED - {DeliveryState.DELIVERED, DeliveryState.RECENTLY_MAILED}
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ class MailingKind(StrEnum):
     FORWARD = "forward"
     #: The system itself, writing to one address; what bounces of it says nothing about a member.
     NOTICE = "notice"
+    #: A sending of a newsletter.
+    NEWSLETTER = "newsletter"
 
 
 class MailingState(StrEnum):

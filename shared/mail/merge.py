@@ -1,8 +1,9 @@
 """Merge fields: `{{name}}` or `{{name|default}}`, in links `{{url:name|default}}`.
 
 A name is that of a custom field, or `email` or `display_name`. A member without a value, or with an empty one, gets the
-default, and without a default nothing. This is all there is: a value is text that is put in, and never looked at again;
-braces with anything else between them stay as they are.
+default, and without a default nothing. A value is text that is put in, and never looked at again. This is all there is
+in a post: braces with anything else between them stay as they are there. Newsletters know conditions, too
+(`shared/mail/merge_language.py`).
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from urllib.parse import quote
 #: A member's texts by name.
 Values = Mapping[str, str]
 
-_MERGE_FIELD = re.compile(
-    r"\{\{[ \t]*(?P<url>url:)?(?P<name>\w[\w .-]{0,98}\w|\w)[ \t]*(?:\|(?P<default>[^{}\r\n]{0,1000}))?\}\}"
-)
+#: What a field may be called.
+NAME = r"\w[\w .-]{0,98}\w|\w"
+_INSIDE = rf"[ \t]*(?P<url>url:)?(?P<name>{NAME})[ \t]*(?:\|(?P<default>[^{{}}\r\n]{{0,1000}}))?"
+_MERGE_FIELD = re.compile(rf"\{{\{{{_INSIDE}\}}\}}")
+_ALONE = re.compile(_INSIDE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +45,16 @@ def split(text: str) -> list[str | MergeField]:
     pieces: list[str | MergeField] = []
     end = 0
     for found in _MERGE_FIELD.finditer(text):
-        pieces.append(text[end : found.start()])
-        default = (found["default"] or "").strip()
-        pieces.append(MergeField(found["name"], default, is_in_url=found["url"] is not None))
+        pieces += [text[end : found.start()], _field(found)]
         end = found.end()
     return [*pieces, text[end:]] if pieces else [text]
+
+
+def field_of(inside: str) -> MergeField | None:
+    """The merge field that has `inside` between its braces; `None` when that is none."""
+    found = _ALONE.fullmatch(inside)
+    return None if found is None else _field(found)
+
+
+def _field(found: re.Match[str]) -> MergeField:
+    return MergeField(found["name"], (found["default"] or "").strip(), is_in_url=found["url"] is not None)

@@ -16,8 +16,8 @@ from uuid import UUID
 from shared.core.address import Address
 from shared.mail.headers import folded
 from shared.mail.merge import MergeField, split
-from shared.mail.segments import quoted_printable
 from shared.mail.template import ListHeaders
+from shared.mail.transfer_encoding import quoted_printable
 from shared.mail.words import encode_phrase, encode_text
 
 # What a value may not bring into a text: control characters but for line ends.

@@ -1,4 +1,5 @@
 """A message compiled once: literal bytes that all copies share, and slots between them that a member's values fill.
+A condition is one slot, whatever it holds.
 
 Every piece is whole lines, so each is dot-stuffed and canonicalised by itself, and nothing is joined for a recipient.
 A text with merge fields or tracked links becomes UTF-8 in quoted-printable: there any value fits, whatever the author's
@@ -9,20 +10,21 @@ looking at it.
 from __future__ import annotations
 
 import binascii
-import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import ClassVar
 
+from shared.mail.conditions import Choice
 from shared.mail.headers import STORED, Field, Unreadable, folded, scan
 from shared.mail.lines import LONE_DOT, double_dots, ended
 from shared.mail.merge import MergeField, Values, split
+from shared.mail.merge_language import Parsed, parse
 from shared.mail.parts import Part, retyped, text_parts
 from shared.mail.template import UnreadablePost
+from shared.mail.text_slots import BodyPiece, ChoiceSlot, TextPiece, encoded_pieces
 from shared.mail.tracking import ReaderSlot, Tracking
-from shared.mail.transfer_encoding import QUOTED_PRINTABLE_LINE, quoted_printable_octets
 from shared.mail.words import codec_of, encode_text
 
 #: Fields without structure, in which merge fields count, beside all that begin with `X-`.
@@ -31,7 +33,6 @@ MERGED_FIELDS = frozenset({"subject", "comments", "keywords"})
 # It is read (RFC 5322 §4.5), but not to be written, and some verifiers of signatures stumble over it.
 _LOOSE_COLON = re.compile(rb"\A([!-9;-~]+)[ \t]+:")
 
-_SOFT_BREAK = b"=\r\n"
 #: Pieces up to so much are joined; a larger one is not copied.
 _SMALL_BYTES = 65_536
 #: Each encoding of a part that is read.
@@ -40,13 +41,16 @@ _IDENTITIES = frozenset({"7bit", "8bit", "binary"})
 
 @dataclass(frozen=True, slots=True)
 class FieldSlot:
-    """A header field that holds merge fields."""
+    """A header field that holds merge fields or conditions."""
 
     name: str
-    pieces: tuple[str | MergeField, ...]
+    pieces: tuple[str | MergeField | Choice[str | MergeField], ...]
 
     def fill(self, values: Values) -> bytes:
-        text = "".join(piece if isinstance(piece, str) else piece.text(values) for piece in self.pieces)
+        chosen = chain.from_iterable(
+            piece.chosen(values) if isinstance(piece, Choice) else (piece,) for piece in self.pieces
+        )
+        text = "".join([piece if isinstance(piece, str) else piece.text(values) for piece in chosen])
         return folded(self.name, encode_text(text))
 
 
@@ -67,23 +71,11 @@ class TokenSlot:
 
 
 @dataclass(frozen=True, slots=True)
-class TextSlot:
-    """A merge field in a quoted-printable text; its filling begins and ends with a line and is never blank."""
-
-    field: MergeField
-    is_html: bool
-
-    def fill(self, values: Values) -> bytes:
-        text = self.field.text(values, html.escape) if self.is_html else self.field.text(values)
-        return _softly_ended(quoted_printable(text))
-
-
-@dataclass(frozen=True, slots=True)
 class CompiledMessage:
     """Header and body in pieces, before dot-stuffing. No two literal pieces of the body follow one another."""
 
     fields: tuple[bytes | FieldSlot | TokenSlot, ...]
-    body: tuple[bytes | TextSlot | ReaderSlot, ...]
+    body: tuple[BodyPiece, ...]
 
 
 class Wire:
@@ -92,8 +84,11 @@ class Wire:
     def __init__(self, message: CompiledMessage) -> None:
         pieces = (*message.fields, *message.body)
         self._slots = [piece for piece in pieces if not isinstance(piece, bytes)]
+        in_branches = [leaf for slot in self._slots if isinstance(slot, ChoiceSlot) for leaf in slot.choice.leaves()]
         #: What recipients' tokens in the text are for; none where all copies have the same addresses.
-        self.reader_purposes = frozenset(slot.purpose for slot in self._slots if isinstance(slot, ReaderSlot))
+        self.reader_purposes = frozenset(
+            slot.purpose for slot in (*self._slots, *in_branches) if isinstance(slot, ReaderSlot)
+        )
         #: Whether the copies have 8-bit bytes; fillings have none.
         self.has_8bit = not all(piece.isascii() for piece in pieces if isinstance(piece, bytes))
         literals: list[list[bytes]] = [[]]
@@ -104,7 +99,9 @@ class Wire:
                 literals.append([])
         #: Before, between and behind the slots; a large one is not copied.
         self._literals = [_joined(pieces) for pieces in literals]
+        #: All that is kept; a copy has of each condition one branch only.
         self.size_bytes = sum(map(len, chain.from_iterable(self._literals)))
+        self.size_bytes += sum(len(leaf) for leaf in in_branches if isinstance(leaf, bytes))
 
     @property
     def has_slots(self) -> bool:
@@ -141,51 +138,74 @@ def _joined(pieces: list[bytes]) -> list[bytes]:
     return joined
 
 
-def compile_message(content: bytes, *, is_personal: bool, tracking: Tracking | None = None) -> CompiledMessage:
-    """`content`, its lines ended by CR LF, in pieces; merge fields count only in a personal one, and links are tracked
-    only as `tracking` says.
+def compile_message(
+    content: bytes, *, is_personal: bool, has_conditions: bool = False, tracking: Tracking | None = None
+) -> CompiledMessage:
+    """`content`, its lines ended by CR LF, in pieces; merge fields count only in a personal one, conditions only where
+    they are said to count as well, and links are tracked only as `tracking` says.
 
-    Without either nothing is changed but a last line's missing end, and white space before a field's colon. Raises
-    `UnreadablePost`.
+    Without any of these nothing is changed but a last line's missing end, and white space before a field's colon.
+    Raises `UnreadablePost`, also for a text whose conditions have a fault: nobody gets what was meant for others.
     """
     header = scan(content, STORED)
     if isinstance(header, Unreadable):
         raise UnreadablePost(header.because)
     fields: list[bytes] = [_written(field.raw) for field in header.fields]
-    body: list[bytes | TextSlot | ReaderSlot] = []
+    body: list[BodyPiece] = []
     position = header.body_at
     has_image = False
     for part in text_parts(content) if is_personal or tracking else ():
         text = text_of(content, part) or ""
-        pieces: list[str | MergeField | ReaderSlot] = [text]
+        tracked: list[str | ReaderSlot] = [text]
         if tracking and text:
-            pieces = [*tracking.pieces(text, is_html=part.is_html, has_image=not has_image)]
+            tracked = tracking.pieces(text, is_html=part.is_html, has_image=not has_image)
             has_image = has_image or part.is_html
-        if is_personal:
-            pieces = [cut for piece in pieces for cut in (split(piece) if isinstance(piece, str) else [piece])]
-        if pieces == [text]:
+        pieces = _pieces(tracked, is_personal, has_conditions, is_html=part.is_html)
+        if not text or pieces == [text]:
             continue
         if part.header_at == 0:
             fields = _retyped(part)
         else:
             body += [content[position : part.header_at], *_retyped(part), b"\r\n"]
-        body += _quoted_printable_pieces(pieces, part.is_html)
+        body += encoded_pieces(pieces, is_html=part.is_html)
         position = part.end
     body.append(content[position:])
-    return CompiledMessage(tuple(_field_piece(raw, is_personal) for raw in fields), tuple(_merged(body)))
+    return CompiledMessage(
+        tuple(_field_piece(raw, is_personal, has_conditions) for raw in fields), tuple(_merged(body))
+    )
+
+
+def _pieces(
+    tracked: Sequence[str | ReaderSlot], is_personal: bool, has_conditions: bool, *, is_html: bool
+) -> list[TextPiece | Choice[TextPiece]]:
+    if not is_personal:
+        return [*tracked]
+    if not has_conditions:
+        return [cut for piece in tracked for cut in (split(piece) if isinstance(piece, str) else [piece])]
+    parsed = parse(tracked, is_html=is_html)
+    if parsed.faults:
+        raise UnreadablePost(f"its {'HTML' if is_html else 'text'}, {parsed.faults[0]}")
+    return [*parsed.pieces]
 
 
 def _written(raw: bytes) -> bytes:
     return ended(_LOOSE_COLON.sub(rb"\1:", raw))
 
 
-def _field_piece(raw: bytes, is_personal: bool) -> bytes | FieldSlot:
+def _field_piece(raw: bytes, is_personal: bool, has_conditions: bool) -> bytes | FieldSlot:
     written_name = raw.partition(b":")[0].rstrip(b" \t").decode("ascii")
     name = written_name.lower()
     if not is_personal or not (name in MERGED_FIELDS or name.startswith("x-")):
         return raw
-    pieces = split(Field(name, raw).text)
-    return raw if len(pieces) == 1 else FieldSlot(written_name, tuple(pieces))
+    text = Field(name, raw).text
+    if not has_conditions:
+        split_pieces = split(text)
+        return raw if len(split_pieces) == 1 else FieldSlot(written_name, tuple(split_pieces))
+    literals: list[str] = [text]
+    parsed: Parsed[str | MergeField] = parse(literals)
+    if parsed.faults:
+        raise UnreadablePost(f"its field {written_name}, {parsed.faults[0]}")
+    return raw if parsed.pieces == (text,) else FieldSlot(written_name, parsed.pieces)
 
 
 def text_of(content: bytes, part: Part) -> str | None:
@@ -219,40 +239,9 @@ def _retyped(part: Part) -> list[bytes]:
     return [_written(field.raw) for field in retyped(part, charset="utf-8", transfer_encoding="quoted-printable")]
 
 
-def _quoted_printable_pieces(
-    pieces: list[str | MergeField | ReaderSlot], is_html: bool
-) -> list[bytes | TextSlot | ReaderSlot]:
-    encoded: list[bytes | TextSlot | ReaderSlot] = []
-    for number, piece in enumerate(pieces):
-        if isinstance(piece, ReaderSlot):
-            encoded.append(piece)
-            continue
-        if isinstance(piece, MergeField):
-            encoded.append(TextSlot(piece, is_html))
-            continue
-        literal = quoted_printable(piece)
-        is_before_slot = number + 1 < len(pieces)
-        needs_break = is_before_slot and literal and not literal.endswith(b"\r\n")
-        encoded.append(_softly_ended(literal) if needs_break else literal)
-    return encoded
-
-
-def _softly_ended(encoded: bytes) -> bytes:
-    """`encoded` with a soft line break at its end, and one more where its last line has no room for that."""
-    if len(encoded) - encoded.rfind(b"\n") - 1 > QUOTED_PRINTABLE_LINE - len(b"="):
-        last_at = -3 if encoded[-3:-2] == b"=" else -1
-        encoded = encoded[:last_at] + _SOFT_BREAK + encoded[last_at:]
-    return encoded + _SOFT_BREAK
-
-
-def quoted_printable(text: str) -> bytes:
-    """`text` as UTF-8 in quoted-printable (RFC 2045 §6.7)."""
-    return quoted_printable_octets(text.encode("utf-8", "replace"))
-
-
-def _merged(pieces: list[bytes | TextSlot | ReaderSlot]) -> list[bytes | TextSlot | ReaderSlot]:
+def _merged(pieces: list[BodyPiece]) -> list[BodyPiece]:
     """Neighbouring literals as one, no empty one, the last line ended."""
-    merged: list[bytes | TextSlot | ReaderSlot] = []
+    merged: list[BodyPiece] = []
     literals: list[bytes] = []
     for piece in pieces:
         if isinstance(piece, bytes):

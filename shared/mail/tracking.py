@@ -18,7 +18,8 @@ from shared.mail.html_links import html_links
 #: What the recipient's tokens are called among the values: no merge field can be called so.
 _VALUES = {Purpose.CLICK: ":click", Purpose.OPEN: ":open"}
 
-_PLAIN_LINK = re.compile(r"https?://[^\s<>\"\x00-\x1f\x7f-\x9f]+", re.IGNORECASE)
+# A condition ends what it stands behind.
+_PLAIN_LINK = re.compile(r"https?://(?:(?!\{\{(?:[#/]|else\}\}))[^\s<>\"\x00-\x1f\x7f-\x9f])+", re.IGNORECASE)
 _BEHIND_A_LINK = ".,;:!?'*_)]}"
 _END_OF_BODY = re.compile(r"</body[\s>]", re.IGNORECASE)
 

@@ -19,6 +19,11 @@ def quoted_printable_octets(octets: bytes) -> bytes:
     return _LONG_FOR_A_SPACE.sub(rb"\1=\n\2", encoded).replace(b"\n", b"\r\n")
 
 
+def quoted_printable(text: str) -> bytes:
+    """`text` as UTF-8 in quoted-printable (RFC 2045 §6.7)."""
+    return quoted_printable_octets(text.encode("utf-8", "replace"))
+
+
 def base64_octets(octets: bytes) -> bytes:
     """Any octets in base64."""
     return base64.encodebytes(octets).replace(b"\n", b"\r\n")

@@ -226,7 +226,7 @@ async def _take_over_some(connection: RawConnection) -> int | None:
             ), kept_aside AS (
                 INSERT INTO parked (kind, because, delivery_id, mailing_id, mailing_created_at)
                 SELECT 'delivery', 'Its nodes died ' || $2::int || ' times.', id, mailing_id, mailing_created_at
-                FROM set_aside
+                FROM set_aside ORDER BY id
             ), gone AS (
                 DELETE FROM outstanding o USING set_aside WHERE o.delivery_id = set_aside.id
             ), kept AS (

@@ -7,7 +7,7 @@ hands leaves its batches' counters as they are, and a `count_changes` row says t
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from sqlalchemy import BigInteger, Column, Index, text
 from sqlmodel import Field, SQLModel
@@ -40,12 +40,11 @@ class MailingCounts:
     suppressed: int = 0
     cancelled: int = 0
     parked: int = 0
+    recently_mailed: int = 0
 
     @property
     def ended(self) -> int:
-        return (
-            self.delivered + self.refused + self.unknown + self.expired + self.suppressed + self.cancelled + self.parked
-        )
+        return sum(astuple(self))
 
 
 async def of_mailing(session: Session, mailing_id: int) -> MailingCounts:

@@ -20,7 +20,12 @@ class Delivery(SQLModel, table=True):
     """One mailing to one recipient. Written once and updated once, at its end, unless somebody has it sent again."""
 
     __tablename__ = "deliveries"
-    __table_args__ = (UniqueConstraint("mailing_id", "recipient_key", "mailing_created_at"), _PARTITIONED)
+    __table_args__ = (
+        UniqueConstraint("mailing_id", "recipient_key", "mailing_created_at"),
+        # The newsletters that a member got lately; posts, which are many more, are not in it.
+        Index("ix_deliveries_member_id", "member_id", "mailing_created_at", postgresql_where=text("is_newsletter")),
+        _PARTITIONED,
+    )
 
     id: int = Field(sa_column=Column(BigInteger, primary_key=True, server_default=text("nextval('deliveries_id_seq')")))
     mailing_created_at: datetime = Field(sa_column=Column(moment_field().sa_column.type, primary_key=True))
@@ -32,6 +37,7 @@ class Delivery(SQLModel, table=True):
     ended_at: datetime | None = moment_field(nullable=True)
     #: 1, and one more for each time somebody asked for it to be sent again.
     round: int = Field(default=1, sa_column=Column(SmallInteger, nullable=False, server_default="1"))
+    is_newsletter: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
 
 
 class Outstanding(SQLModel, table=True):

@@ -124,9 +124,13 @@ async def unresolved(connection: RawConnection, mailing_id: int, *, page_size: i
         """
         SELECT DISTINCT page.domain FROM (
             SELECT split_part(email_key, '@', -1) AS domain
-            FROM mailings JOIN members ON members.list_id = mailings.list_id
-                                      AND members.id > mailings.expanded_to_member_id
-            WHERE mailings.id = $1 ORDER BY members.id LIMIT $2
+            FROM mailings CROSS JOIN LATERAL (
+                SELECT email_key FROM members
+                WHERE list_id = coalesce(mailings.list_ids[mailings.expanded_lists + 1], mailings.list_id)
+                  AND id > mailings.expanded_to_member_id
+                ORDER BY id LIMIT $2
+            ) next
+            WHERE mailings.id = $1
         ) page
         WHERE NOT EXISTS (SELECT FROM destinations d WHERE d.domain = page.domain
                           AND d.resolved_at > now() - make_interval(secs => $3))

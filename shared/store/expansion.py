@@ -1,13 +1,19 @@
-"""The expansion of a mailing into deliveries, page by page of the list's members."""
+"""The expansion of a mailing into deliveries, page by page of its lists' members."""
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shared.contracts.topology import Lane
 from shared.core.address import Address
-from shared.store.engine import RawConnection, fetch_one
+from shared.core.delivery import DeliveryState
+from shared.core.segment.parsing import parse
+from shared.store import counts, recency
+from shared.store.audiences import Audience
+from shared.store.engine import RawConnection, Record, fetch_one
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,42 +30,46 @@ async def expand_page(
 ) -> ExpandedPage | None:
     """Make the deliveries of the next `page_size` members, in the caller's transaction.
 
-    `None` when there is nothing to do; two at once take page after page in turn. Suppressed addresses get a delivery
-    that has ended; who gets the post by another list gets none.
+    `None` when there is nothing to do; two at once take page after page in turn. Suppressed addresses, and those that
+    had enough newsletters lately, get a delivery that has ended. Who gets the post by another list gets none; who is on
+    several lists of a newsletter gets one.
     """
     mailing = await connection.fetchrow(
         """
-        SELECT lane, list_id, expanded_to_member_id FROM mailings
-        WHERE id = $1 AND state = 'expanding' FOR NO KEY UPDATE
+        SELECT lane, list_id, list_ids, segment::text AS segment_json, unopened_of_mailing_id, expanded_lists,
+               expanded_to_member_id
+        FROM mailings WHERE id = $1 AND state = 'expanding' FOR NO KEY UPDATE
         """,
         mailing_id,
     )
     if mailing is None:
         return None
-    siblings = await _siblings(connection, mailing_id)
+    whom = await (
+        _of_post(connection, mailing_id, mailing)
+        if mailing["list_ids"] is None
+        else _of_newsletter(connection, mailing)
+    )
     done = await fetch_one(
         connection,
-        """
+        f"""
         WITH page AS (
             SELECT * FROM members WHERE list_id = $2 AND id > $3 ORDER BY id LIMIT $4
         ), made AS (
-            INSERT INTO deliveries
-                   (mailing_id, mailing_created_at, member_id, recipient, recipient_key, state, ended_at)
-            SELECT mailings.id, mailings.created_at, page.id, page.email, page.email_key,
-                   CASE WHEN suppressions.email_key IS NULL THEN 'open' ELSE 'suppressed' END::delivery_state,
-                   CASE WHEN suppressions.email_key IS NOT NULL THEN now() END
-            FROM page JOIN mailings ON mailings.id = $1
-            LEFT JOIN suppressions ON suppressions.email_key = page.email_key
-                                  AND (suppressions.ends_at IS NULL OR suppressions.ends_at > now())
-            WHERE page.status = 'subscribed' AND page.delivery_mode = 'mail'
-              AND NOT (cardinality($5::bigint[]) > 0 AND (
-                  EXISTS (SELECT FROM deliveries theirs
-                          WHERE theirs.mailing_id = ANY($5) AND theirs.recipient_key = page.email_key)
-                  OR EXISTS (SELECT FROM mailings sibling JOIN members theirs ON theirs.list_id = sibling.list_id
-                             WHERE sibling.id = ANY($5) AND sibling.state = 'expanding'
-                               AND theirs.email_key = page.email_key AND theirs.id > sibling.expanded_to_member_id
-                               AND theirs.status = 'subscribed' AND theirs.delivery_mode = 'mail')))
-            ORDER BY page.id
+            INSERT INTO deliveries (mailing_id, mailing_created_at, member_id, recipient, recipient_key, state,
+                                    ended_at, is_newsletter)
+            SELECT $1, mailing_created_at, member_id, email, email_key, state, CASE WHEN state <> 'open' THEN now() END,
+                   {"true" if mailing["list_ids"] is not None else "false"}
+            FROM (
+                SELECT mailings.created_at AS mailing_created_at, page.id AS member_id, page.email, page.email_key,
+                       CASE WHEN suppressions.email_key IS NOT NULL THEN 'suppressed'
+                            {f"WHEN {whom.had_enough} THEN 'recently_mailed'" if whom.had_enough else ""}
+                            ELSE 'open' END::delivery_state AS state
+                FROM page JOIN mailings ON mailings.id = $1
+                LEFT JOIN suppressions ON suppressions.email_key = page.email_key
+                                      AND (suppressions.ends_at IS NULL OR suppressions.ends_at > now())
+                WHERE {whom.condition}
+                ORDER BY page.id
+            ) recipient
             ON CONFLICT DO NOTHING
             RETURNING id, mailing_created_at, state, recipient_key
         ), waiting AS (
@@ -70,20 +80,23 @@ async def expand_page(
         )
         SELECT (SELECT count(*) FROM page) AS members, (SELECT max(id) FROM page) AS last_member_id,
                (SELECT count(*) FROM made) AS recipients,
-               (SELECT count(*) FROM made WHERE state = 'suppressed') AS suppressed
+               (SELECT count(*) FROM made WHERE state = 'suppressed') AS suppressed,
+               (SELECT count(*) FROM made WHERE state = 'recently_mailed') AS recently_mailed
         """,
         mailing_id,
-        mailing["list_id"],
+        whom.list_id,
         mailing["expanded_to_member_id"],
         page_size,
-        siblings,
+        *whom.values,
     )
-    is_last = done["members"] < page_size
+    ends_list = done["members"] < page_size
+    is_last = ends_list and whom.is_last_list
     await connection.execute(
         """
         UPDATE mailings
         SET recipients = recipients + $2, suppressed = suppressed + $3,
-            expanded_to_member_id = coalesce($4, expanded_to_member_id),
+            expanded_to_member_id = CASE WHEN $7 THEN 0 ELSE coalesce($4, expanded_to_member_id) END,
+            expanded_lists = expanded_lists + $7::int,
             state = CASE WHEN $5 THEN 'running' ELSE 'expanding' END::mailing_state,
             expand_due_at = CASE WHEN NOT $5 THEN now() + make_interval(secs => $6) END
         WHERE id = $1
@@ -94,8 +107,61 @@ async def expand_page(
         done["last_member_id"],
         is_last,
         expand_again_after_seconds,
+        ends_list and not is_last,
     )
+    if done["recently_mailed"]:
+        await counts.change(
+            connection, Counter({(mailing_id, DeliveryState.RECENTLY_MAILED.value): done["recently_mailed"]})
+        )
     return ExpandedPage(lane=Lane(mailing["lane"]), is_last=is_last, recipients=done["recipients"])
+
+
+@dataclass(frozen=True, slots=True)
+class _Whom:
+    """Of whose members a page is, and which of them are meant."""
+
+    list_id: int | None
+    #: On a row `page` of `members`; its parameters, and those of `had_enough`, are numbered from 5.
+    condition: str
+    values: Sequence[object]
+    is_last_list: bool = True
+    #: That an address had as many newsletters lately as it may have; '' where there is no limit.
+    had_enough: str = ""
+
+
+_OF_POST = """
+    page.status = 'subscribed' AND page.delivery_mode = 'mail'
+    AND NOT (cardinality($5::bigint[]) > 0 AND (
+        EXISTS (SELECT FROM deliveries theirs
+                WHERE theirs.mailing_id = ANY($5) AND theirs.recipient_key = page.email_key)
+        OR EXISTS (SELECT FROM mailings sibling JOIN members theirs ON theirs.list_id = sibling.list_id
+                   WHERE sibling.id = ANY($5) AND sibling.state = 'expanding'
+                     AND theirs.email_key = page.email_key AND theirs.id > sibling.expanded_to_member_id
+                     AND theirs.status = 'subscribed' AND theirs.delivery_mode = 'mail')))
+"""
+
+
+async def _of_post(connection: RawConnection, mailing_id: int, mailing: Record) -> _Whom:
+    return _Whom(mailing["list_id"], _OF_POST, [await _siblings(connection, mailing_id)])
+
+
+async def _of_newsletter(connection: RawConnection, mailing: Record) -> _Whom:
+    """List by list; who was reached by an earlier one has a delivery."""
+    list_ids: Sequence[int] = mailing["list_ids"]
+    segment = None if mailing["segment_json"] is None else parse(json.loads(mailing["segment_json"]))
+    members = Audience(list_ids, segment, mailing["unopened_of_mailing_id"]).members("page", after=4)
+    done = mailing["expanded_lists"]
+    whom = _Whom(
+        list_ids[done] if done < len(list_ids) else None,
+        members.text,
+        members.values,
+        is_last_list=done + 1 >= len(list_ids),
+    )
+    limits = await recency.limits_of(connection, list_ids)
+    if limits is None:
+        return whom
+    had_enough = recency.had_enough("page", limits, after=4 + len(members.values))
+    return replace(whom, had_enough=had_enough.text, values=[*members.values, *had_enough.values])
 
 
 async def _siblings(connection: RawConnection, mailing_id: int) -> Sequence[int]:

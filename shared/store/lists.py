@@ -15,6 +15,7 @@ from shared.contracts.topology import Lane
 from shared.core.bounce_score import DEFAULT_BOUNCE_LIMIT, DEFAULT_QUIET_DAYS
 from shared.core.copies import DmarcMitigation
 from shared.core.membership import PostingPolicy
+from shared.core.newsletter import DEFAULT_RECENCY_DAYS
 from shared.core.pacing import next_within_seconds
 from shared.core.posting.post import Moderation, NonMemberAction
 from shared.core.subscription import SubscriptionPolicy
@@ -77,6 +78,11 @@ class MailingList(CopyColumns, table=True):
     max_messages_per_hour: int | None = None
     #: The first moment of that rate that is not given out yet.
     next_start_at: datetime | None = moment_field(nullable=True)
+    #: At most so many newsletters to one address within so many days, of all lists that say this; null is unlimited.
+    recency_newsletters: int | None = None
+    recency_days: int = Field(
+        default=DEFAULT_RECENCY_DAYS, sa_column_kwargs={"server_default": text(f"{DEFAULT_RECENCY_DAYS}")}
+    )
     #: Waits between the attempts at a deferred delivery, and the age at which one is given up; `None` is as everywhere.
     retry_schedule_seconds: list[float] | None = Field(default=None, sa_column=Column(ARRAY(Float)))
     give_up_after_seconds: float | None = Field(default=None, sa_column=Column(Float))
@@ -150,6 +156,8 @@ async def add(
     bounce_limit: float | None = DEFAULT_BOUNCE_LIMIT,
     bounce_quiet_days: int = DEFAULT_QUIET_DAYS,
     removes_held_members: bool = True,
+    recency_newsletters: int | None = None,
+    recency_days: int = DEFAULT_RECENCY_DAYS,
 ) -> MailingList | None:
     """The new list `name@domain`, both as the table wants them; `None` when there is one already.
 
@@ -177,6 +185,8 @@ async def add(
         "bounce_limit": bounce_limit,
         "bounce_quiet_days": bounce_quiet_days,
         "removes_held_members": removes_held_members,
+        "recency_newsletters": recency_newsletters,
+        "recency_days": recency_days,
     }
     statement = insert(MailingList).values(values).on_conflict_do_nothing().returning(MailingList)
     return (await session.exec(statement)).scalar_one_or_none()

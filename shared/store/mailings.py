@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import ARRAY, BigInteger, Column, Float, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, col, select
 
 from shared.contracts.topology import Lane
@@ -25,6 +27,8 @@ class Mailing(CopyColumns, table=True):
     __table_args__ = (
         # One per message and list; one per message for mail handed on to the operator.
         UniqueConstraint("message_id", "list_id", postgresql_nulls_not_distinct=True),
+        # One per occurrence of a newsletter, however often a scheduler tries.
+        UniqueConstraint("newsletter_id", "occurrence_at"),
         # The mailings that something is to be done for.
         Index("ix_mailings_lane_unfinished", "lane", postgresql_where=text("state <> 'finished'")),
         # Those of them that nothing of may start.
@@ -33,6 +37,8 @@ class Mailing(CopyColumns, table=True):
             "id",
             postgresql_where=text("state <> 'finished' AND (is_paused OR cancelled_at IS NOT NULL)"),
         ),
+        # What limits on newsletters count.
+        Index("ix_mailings_created_at_newsletters", "created_at", postgresql_where=text("list_ids IS NOT NULL")),
         Index("ix_mailings_gives_up_at", "gives_up_at", postgresql_where=text("state <> 'finished'")),
         Index(
             "ix_mailings_not_after_at",
@@ -47,6 +53,13 @@ class Mailing(CopyColumns, table=True):
     state: MailingState = Field(sa_column=Column(enum_type(MailingState, "mailing_state"), nullable=False))
     message_id: UUID = Field(sa_column=Column(ForeignKey("messages.id"), nullable=False))
     list_id: int | None = Field(default=None, sa_column=Column(BigInteger, ForeignKey("mailing_lists.id")))
+    #: What it is a sending of, and which one.
+    newsletter_id: int | None = Field(default=None, sa_column=Column(BigInteger, ForeignKey("newsletters.id")))
+    occurrence_at: datetime | None = moment_field(nullable=True)
+    #: The audience of a newsletter; null in other mailings, which go to the members of one list.
+    list_ids: list[int] | None = Field(default=None, sa_column=Column(ARRAY(BigInteger)))
+    segment: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB(none_as_null=True)))
+    unopened_of_mailing_id: int | None = Field(default=None, sa_column=Column(BigInteger))
     #: The domain of the return paths.
     return_domain: str
     subject: str = Field(default="")
@@ -72,6 +85,8 @@ class Mailing(CopyColumns, table=True):
     suppressed: int = Field(default=0)
     #: The last member whose delivery is made.
     expanded_to_member_id: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
+    #: How many of `list_ids` have had all their members' deliveries made; the last member is one of the next.
+    expanded_lists: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     #: When `ExpandMailing` is to be published (again); `None` when every delivery is made.
     expand_due_at: datetime | None = moment_field(nullable=True)
     is_paused: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})

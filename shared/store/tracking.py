@@ -40,6 +40,13 @@ class TrackingEvent(SQLModel, table=True):
     __tablename__ = "tracking_events"
     __table_args__ = (
         Index("ix_tracking_events_delivery_id", "delivery_id", postgresql_where=text("delivery_id IS NOT NULL")),
+        # What persons did, by member: machines' events, which are the most, are not in it.
+        Index(
+            "ix_tracking_events_member_id",
+            "member_id",
+            "at",
+            postgresql_where=text("member_id IS NOT NULL AND judged IS NULL"),
+        ),
     )
 
     #: Drawn by the node that saw it.
@@ -47,6 +54,8 @@ class TrackingEvent(SQLModel, table=True):
     mailing_id: int = Field(sa_column=Column(BigInteger, nullable=False))
     #: Null where nobody's name is kept.
     delivery_id: int | None = Field(default=None, sa_column=Column(BigInteger))
+    #: The delivery's member.
+    member_id: int | None = Field(default=None, sa_column=Column(BigInteger))
     #: 0: the copy was opened.
     link_id: int = Field(sa_column=Column(BigInteger, nullable=False))
     at: datetime = moment_field()
@@ -86,6 +95,7 @@ class NewEvent:
 class _Delivery:
     domain: str
     delivered_at: datetime | None
+    member_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +153,16 @@ async def record(connection: RawConnection, events: Sequence[NewEvent]) -> None:
             change[1] += readers
         updates += [(old.id, sign) for (old, had), sign in zip(before, signs, strict=False) if sign is not had]
         inserts += [
-            (each.id, mailing_id, delivery_id, each.reading.link_id, each.reading.at, each.reading.sign, sign)
+            (
+                each.id,
+                mailing_id,
+                delivery_id,
+                delivery.member_id,
+                each.reading.link_id,
+                each.reading.at,
+                each.reading.sign,
+                sign,
+            )
             for each, sign in zip(added, signs[len(before) :], strict=True)
         ]
     await _write(connection, inserts, updates, changes)
@@ -176,11 +195,11 @@ async def _as_lists_want(
     }
     found = await connection.fetch(
         """
-        SELECT named.id, d.domain, d.delivered_at
+        SELECT named.id, d.domain, d.delivered_at, d.member_id
         FROM unnest($1::bigint[], $2::bigint[], $3::timestamptz[]) AS named (id, mailing_id, mailing_created_at)
         CROSS JOIN LATERAL (
             SELECT split_part(d.recipient_key, '@', -1) AS domain,
-                   CASE WHEN d.state = 'delivered' THEN d.ended_at END AS delivered_at
+                   CASE WHEN d.state = 'delivered' THEN d.ended_at END AS delivered_at, d.member_id
             FROM deliveries d WHERE d.id = named.id AND d.mailing_created_at = named.mailing_created_at
                                 AND d.mailing_id = named.mailing_id LIMIT 1
         ) d
@@ -189,7 +208,7 @@ async def _as_lists_want(
         list(named.values()),
         [mailings[mailing_id]["created_at"] for mailing_id in named.values()],
     )
-    deliveries = {row["id"]: _Delivery(row["domain"], row["delivered_at"]) for row in found}
+    deliveries = {row["id"]: _Delivery(row["domain"], row["delivered_at"], row["member_id"]) for row in found}
     kept = [
         replace(
             event,
@@ -248,9 +267,9 @@ async def _write(
 ) -> None:
     if inserts:
         await connection.execute(
-            "INSERT INTO tracking_events (id, mailing_id, delivery_id, link_id, at, sign, judged)"
-            " SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::timestamptz[],"
-            " $6::machine_sign[], $7::machine_sign[])",
+            "INSERT INTO tracking_events (id, mailing_id, delivery_id, member_id, link_id, at, sign, judged)"
+            " SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[],"
+            " $6::timestamptz[], $7::machine_sign[], $8::machine_sign[])",
             *(list(column) for column in zip(*inserts, strict=True)),
         )
     if updates:

@@ -6,8 +6,12 @@ import time
 
 from deploy.local.live_cluster import LiveCluster, wait_until
 
-#: In force within so long.
-SOON = 2.0
+#: A setting is in force within two seconds; half a second more is the machine's, when it is busy.
+SOON = 2.5
+#: A busy machine may hold messages up for so long between the node's pacing and the sink. What was held up arrives
+#: together with what is sent afterwards: of a node that keeps to its rate, a window sees what is due in it and in so
+#: long before it, and one more.
+STALL = 0.5
 
 
 def _sent_since(cluster: LiveCluster, node: str, since_seconds: float) -> int:
@@ -15,31 +19,33 @@ def _sent_since(cluster: LiveCluster, node: str, since_seconds: float) -> int:
 
 
 def test_a_node_keeps_to_its_messages_per_second_and_joins_again(running_cluster: LiveCluster) -> None:
-    cluster, members = running_cluster, 5000
+    cluster, members = running_cluster, 3600
     cluster.sink.latency_seconds = 0.02
     news = cluster.create_list("news", members=members)
-    others = ("outbound-1", "outbound-3", "outbound-4")
-    for other in others:  # so that the mailing lasts while the limit is measured, however fast the machine is
-        cluster.api.set_node(other, max_messages_per_second=200)
+    nodes = [node.name for node in cluster.nodes]
+    for node in nodes:  # so that the mailing lasts while the limit is measured, however fast the machine is
+        cluster.api.set_node(node, max_messages_per_second=120)
     message = cluster.post(news, "To everybody")
     cluster.sink.wait_for_recipients(members // 8, 30)
 
-    cluster.api.set_node("outbound-2", max_messages_per_second=20)
+    per_second = 20  # a sixth of what each of the others sends
+    cluster.api.set_node("outbound-2", max_messages_per_second=per_second)
     limited_seconds = time.monotonic() + SOON
     wait_until(lambda: time.monotonic() > limited_seconds + 4, 10)
+    assert len(cluster.sink.copies_per_recipient()) < members, "all this time there was something to send"
     measured_until_seconds = time.monotonic()
-    cluster.api.set_node("outbound-2", max_messages_per_second=None)
 
     while_limited = [
         copy.received_seconds
         for copy in cluster.sink.copies_of("outbound-2")
         if limited_seconds <= copy.received_seconds <= measured_until_seconds
     ]
-    assert _most_in_a_second(while_limited) <= 21
-    assert len(while_limited) >= 20 * (measured_until_seconds - limited_seconds) * 0.8, "it sends what it may"
+    measured = measured_until_seconds - limited_seconds
+    assert _most_in_a_second(while_limited) <= per_second * (1 + STALL) + 1
+    assert per_second * (measured - 2 * STALL) <= len(while_limited) <= per_second * (measured + STALL) + 1
 
-    for other in others:
-        cluster.api.inherit_node_settings(other)
+    for node in nodes:
+        cluster.api.inherit_node_settings(node)
     lifted_seconds = time.monotonic() + SOON
     second = cluster.post(news, "Again")
     cluster.wait_until_finished(message, 90)
@@ -82,10 +88,12 @@ def test_a_node_has_no_more_connections_than_it_may(running_cluster: LiveCluster
     cluster.api.set_node("outbound-2", max_connections=1)
     wait_until(lambda: sink.open_connections_of("outbound-2") == 1, SOON)
     limited_seconds = time.monotonic()
-    cluster.wait_until_finished(message, 60)
-
-    assert _sent_since(cluster, "outbound-2", limited_seconds) > 0
+    wait_until(lambda: _sent_since(cluster, "outbound-2", limited_seconds) >= 10, 10)
+    assert sink.open_connections_of("outbound-2") == 1
     assert sink.most_open_connections_of("outbound-2") == 4, "and never more"
+
+    cluster.api.inherit_node_settings("outbound-2")  # with one connection it would be the last by far
+    cluster.wait_until_finished(message, 60)
     assert len(sink.copies_per_recipient()) == members
     assert sink.extra_copies() == 0
 

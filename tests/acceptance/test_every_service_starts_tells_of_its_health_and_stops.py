@@ -36,16 +36,6 @@ def test_every_service_tells_of_its_health_and_ends_cleanly_when_told(cluster: L
         assert _log_lines(service)[-1]["event"] == "stopped"
 
 
-def test_readiness_fails_while_the_broker_is_down_and_comes_back_with_it(running_cluster: LiveCluster) -> None:
-    node = running_cluster.node("outbound-1")
-
-    running_cluster.broker.kill()
-    node.wait_until(lambda: not node.is_ready(), 20)
-    running_cluster.broker.start()
-
-    node.wait_until_ready(30)
-
-
 @pytest.fixture(scope="module")
 def ended() -> dict[str, subprocess.CompletedProcess[str]]:
     """Each service, started with a setting that is wrong and without one that it needs; all at once."""

@@ -10,7 +10,7 @@ from deploy.local.postgres import Postgres
 from deploy.local.rabbitmq import RabbitMQ
 
 #: Each with a seed of its own.
-SEEDS = {"scheduler-killed": 15, "both-cut-off": 7, "memory-alarm": 3}
+SEEDS = {"both-cut-off": 7, "memory-alarm": 3}
 
 
 def test_faults_at_random_moments_lose_nothing(

@@ -18,6 +18,8 @@ from tests.acceptance.debian_part import need
 from tests.acceptance.dns_story import DNS_PORT, SENDER_CONNECTIONS, ZONE, DnsStory, dns_story
 
 CLICK = f"click.{ZONE}"
+#: Of 100 readers, who toss a coin: fewer come to one of two doors once in millions of runs.
+SPREAD = 25
 
 
 @pytest.fixture(scope="module")
@@ -80,13 +82,13 @@ async def test_readers_are_spread_over_two_addresses_and_a_dead_node_costs_a_ret
     story.publish()
 
     asked = Counter([await _ask_as_a_reader(story) for _ in range(100)])
-    assert all(asked[door.address, 0] >= 35 for door in story.doors), asked
+    assert all(asked[door.address, 0] >= SPREAD for door in story.doors), asked
     nodes[0].kill()
     asked = Counter([await _ask_as_a_reader(story) for _ in range(100)])
     dead, alive = (door.address for door in story.doors)
     assert asked[dead, 0] == 0
     assert asked[alive, 0] + asked[alive, 1] == 100
-    assert asked[alive, 1] >= 35, "some tried the dead one first, and the other next"
+    assert asked[alive, 1] >= SPREAD, "some tried the dead one first, and the other next"
 
 
 async def _ask_as_a_reader(story: DnsStory) -> tuple[str, int]:

@@ -75,7 +75,7 @@ def test_members_join_by_mail_and_by_web_and_leave_with_one_click(cluster: LiveC
         assert browser.get(link.group()).status_code == 200
         assert _status(cluster, news, "bob@people.test") is None
         assert browser.post(link.group()).status_code == 200
-        wait_until(lambda: _status(cluster, news, "bob@people.test") == "subscribed", 5)
+        wait_until(lambda: _status(cluster, news, "bob@people.test") == "subscribed", EXPRESS_SECONDS)
 
         # One click, with the link of an earlier post, while the next is on its way.
         first = cluster.post(news, "First")

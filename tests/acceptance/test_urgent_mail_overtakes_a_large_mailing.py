@@ -9,9 +9,10 @@ from collections import Counter
 
 import pytest
 
-from deploy.local.live_cluster import LiveCluster
+from deploy.local.live_cluster import LiveCluster, wait_until
 
-LARGE = 20_000
+LARGE = 200_000
+OTHERS = 5_000
 #: So that the nodes are busy all the while, however many recipients they put into a transaction.
 BUSY = {"max_connections": 20, "max_messages_per_second": 100}
 
@@ -23,8 +24,8 @@ def test_urgent_mail_overtakes_a_large_mailing(cluster: LiveCluster) -> None:
     for node in cluster.nodes:
         cluster.api.set_node(node.name, **BUSY)
     first = cluster.create_list("first", members=LARGE, lane="bulk")
-    second = cluster.create_list("second", members=LARGE // 4, lane="bulk")
-    large = cluster.create_list("large", members=LARGE // 4)
+    second = cluster.create_list("second", members=OTHERS, lane="bulk")
+    large = cluster.create_list("large", members=OTHERS)
     small = cluster.create_list("small")
     cluster.import_members(small, [f"small-{number}@small.test" for number in range(10)])
     paced = cluster.create_list("paced", max_messages_per_hour=3600)
@@ -44,6 +45,7 @@ def test_urgent_mail_overtakes_a_large_mailing(cluster: LiveCluster) -> None:
         cluster.post(small, f"Small post {round_number}")
         cluster.post(f"postmaster@{cluster.domain}", f"Help {round_number}")
         cluster.sink.wait_for_recipients(1, 2, subject=f"Help {round_number}")
+        _join(cluster, small, f"joins-{round_number}.test", confirmed_within_seconds=2)
         cluster.sink.wait_for_recipients(
             10, posted_seconds + 5 - time.monotonic(), subject=f"Small post {round_number}"
         )
@@ -57,10 +59,18 @@ def test_urgent_mail_overtakes_a_large_mailing(cluster: LiveCluster) -> None:
         assert _busiest(times, seconds) <= seconds + 2
     for subject, members in (
         ("First newsletter", LARGE),
-        ("Second newsletter", LARGE // 4),
-        ("Large post", LARGE // 4),
+        ("Second newsletter", OTHERS),
+        ("Large post", OTHERS),
     ):
         assert len(cluster.sink.copies_per_recipient(subject)) < members, "all the while, the nodes were busy"
+
+
+def _join(cluster: LiveCluster, list_address: str, at: str, *, confirmed_within_seconds: float) -> None:
+    """Somebody new asks to join, and is asked to confirm."""
+    name, _, domain = list_address.partition("@")
+    request = f"From: new@{at}\r\nSubject: join\r\n\r\n".encode()
+    cluster.post_bytes(f"{name}-join@{domain}", request, sender=f"new@{at}")
+    wait_until(lambda: cluster.sink.times_of(at), confirmed_within_seconds)
 
 
 def _sent_in(cluster: LiveCluster, seconds: float) -> Counter[str]:

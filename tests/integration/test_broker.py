@@ -228,7 +228,7 @@ async def test_what_was_handed_to_a_process_that_froze_is_handed_to_another(
         await until(all_are_taken)
         inbox = Inbox()
         async with running(consumer_of(broker_url, inbox).run):
-            await inbox.has(0, 1, 2, within_seconds=20)
+            await inbox.has(0, 1, 2, within_seconds=40)  # with RabbitMQ's own heartbeat it takes two minutes
     finally:
         frozen.kill()
         await frozen.wait()

@@ -81,7 +81,7 @@ async def test_a_hundred_thousand_rows_come_in_and_out_in_time_and_in_little_mem
     }
     with _service("admin_api", tmp_path / "log", settings) as process:
         base = f"http://127.0.0.1:{port}/api/v1"
-        async with httpx.AsyncClient(headers=AUTHORIZATION, timeout=60) as client:
+        async with httpx.AsyncClient(headers=AUTHORIZATION, timeout=120) as client:
             ready = await _answers(client, f"http://127.0.0.1:{health_port}/readyz", process)
             assert ready.json() == {"http": True, "database": True}
             await client.post(f"{base}/lists", json={"name": "big", "domain": "example.org"})
@@ -98,7 +98,7 @@ async def test_a_hundred_thousand_rows_come_in_and_out_in_time_and_in_little_mem
             assert (file.count(b"\n"), last["fields"]) == (ROWS, {"city": "Köln", "customer": str(ROWS - 1)})
             limited = await client.patch(f"{base}/nodes/outbound-1/settings", json={"max_connections": 1})
             assert limited.json()["effective"]["max_connections"] == 1
-            assert seconds < 30
+            assert seconds < 60, "a statement a row takes minutes"
             assert _peak_megabytes(process.pid) < 200
         process.terminate()
         assert await asyncio.to_thread(process.wait, 30) == 0, process.log.read_text()

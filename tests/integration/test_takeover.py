@@ -136,6 +136,14 @@ async def test_after_five_deaths_a_recipient_is_parked_with_its_history(connecti
     assert await mailings.finish(connection) == [mailing_id]
 
 
+async def test_recipients_are_parked_in_the_order_of_their_ids(connection: RawConnection) -> None:
+    mailing_id = await stored.new_mailing(connection, 200)
+    await die_with_it(connection, mailing_id, 5)
+    kept = [row["delivery_id"] for row in await connection.fetch("SELECT delivery_id FROM parked ORDER BY id")]
+    assert len(kept) == 200
+    assert kept == sorted(kept)
+
+
 async def test_what_was_parked_and_delivered_after_all_is_delivered(connection: RawConnection) -> None:
     mailing_id = await stored.new_mailing(connection, 1)
     await die_with_it(connection, mailing_id, 4)

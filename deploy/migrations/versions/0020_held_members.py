@@ -1,7 +1,7 @@
 """Members who are held are reminded so many times, and then a list may remove them; fewer mails of one list's asking.
 
 Revision ID: 0020
-Revises: 0014
+Revises: 0016
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0020"
-down_revision = "0014"
+down_revision = "0016"
 branch_labels = None
 depends_on = None
 

@@ -92,6 +92,8 @@ async def make_list(database: Store, new: NewList, response: Response) -> ListAn
             bounce_limit=new.bounce_limit,
             bounce_quiet_days=new.bounce_quiet_days,
             removes_held_members=new.removes_held_members,
+            recency_newsletters=new.recency_newsletters,
+            recency_days=new.recency_days,
         )
     if made is None:
         raise Problem(409, f"There is a list {name}@{domain} already.")

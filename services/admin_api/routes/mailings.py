@@ -50,6 +50,7 @@ async def get_mailing(database: Store, mailing_id: MailingId) -> MailingDetail:
         suppressed=ended.suppressed,
         cancelled=ended.cancelled,
         parked=ended.parked,
+        recently_mailed=ended.recently_mailed,
     )
 
 

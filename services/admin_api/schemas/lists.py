@@ -13,6 +13,7 @@ from shared.core.address import Address
 from shared.core.bounce_score import DEFAULT_BOUNCE_LIMIT, DEFAULT_QUIET_DAYS
 from shared.core.copies import DmarcMitigation, ReplyToPolicy
 from shared.core.membership import PostingPolicy
+from shared.core.newsletter import DEFAULT_RECENCY_DAYS
 from shared.core.subscription import SubscriptionPolicy
 from shared.core.tracking import TrackingPolicy
 
@@ -38,6 +39,8 @@ def _ascii(address: Address) -> Address:
 AsciiAddress = Annotated[EmailAddress, AfterValidator(_ascii)]
 #: No score is higher than a point a day for ten years.
 BounceLimit = Annotated[float, Field(strict=True, gt=0, le=3650)]
+Newsletters = Annotated[int, Field(strict=True, ge=1, le=1000)]
+RecencyDays = Annotated[int, Field(strict=True, ge=1, le=365)]
 QuietDays = Annotated[int, Field(strict=True, ge=1, le=3650)]
 
 
@@ -122,6 +125,11 @@ class NewList(NewPostingRules):
     removes_held_members: bool = True
     """Whether a held member who does not answer the reminders of a *held_members* task is removed, as if it had left;
     otherwise it stays held. Without such a task nobody is reminded, nor removed."""
+    recency_newsletters: Newsletters | None = None
+    """Newsletters that one address gets within `recency_days`, at most: 1 to 1,000; null or absent is unlimited. It
+    holds for every newsletter that goes to this list, and counts those of all lists that have such a limit."""
+    recency_days: RecencyDays = DEFAULT_RECENCY_DAYS
+    """Days, of 24 hours, over which newsletters are counted for `recency_newsletters`: 1 to 365."""
 
 
 class ListChange(PostingRulesChange):
@@ -181,6 +189,11 @@ class ListChange(PostingRulesChange):
     """Days without a bounce that counts, after which a member's points are forgotten: 1 to 3,650."""
     removes_held_members: bool = may_be_absent()
     """Whether a held member who does not answer its reminders is removed."""
+    recency_newsletters: Newsletters | None = may_be_absent()
+    """Newsletters that one address gets within `recency_days`, at most: 1 to 1,000; null is unlimited. In force for the
+    recipients of newsletters that are made from then on."""
+    recency_days: RecencyDays = may_be_absent()
+    """Days, of 24 hours, over which newsletters are counted: 1 to 365."""
 
 
 class ListAnswer(PostingRulesAnswer):
@@ -240,5 +253,9 @@ class ListAnswer(PostingRulesAnswer):
     """Days without a bounce that counts, after which a member's points are forgotten."""
     removes_held_members: bool
     """Whether a held member who does not answer its reminders is removed; otherwise it stays held."""
+    recency_newsletters: int | None
+    """Newsletters that one address gets within `recency_days`, at most; null is unlimited."""
+    recency_days: int
+    """Days over which newsletters are counted."""
     created_at: Moment
     """When the list was made."""

@@ -61,6 +61,8 @@ class MailingDetail(MailingAnswer):
     """Deliveries that were cancelled before they were sent."""
     parked: int
     """Deliveries set aside, because their nodes died five times."""
+    recently_mailed: int
+    """Deliveries of a newsletter that were not sent because the address had as many lately as a list allows."""
 
 
 class MailingChange(Body):

@@ -9,14 +9,21 @@ import socket
 
 import aio_pika
 import pytest
+from aio_pika.connection import make_url
 
-from shared.broker.connection import BrokerUnavailable, broker_faults, connect
+from shared.broker import connection
+from shared.broker.connection import BrokerUnavailable, broker_faults, close_quietly, connect
 
 
-@pytest.mark.parametrize("error", [ConnectionResetError("gone"), TimeoutError(), RuntimeError("closed")])
+@pytest.mark.parametrize("error", [ConnectionResetError("gone"), TimeoutError(), RuntimeError("closed"), Exception()])
 async def test_a_fault_of_the_connection_is_said_in_one_way(error: Exception) -> None:
     with pytest.raises(BrokerUnavailable), broker_faults():
         raise error
+
+
+async def test_a_fault_of_ours_stays_what_it_is() -> None:
+    with pytest.raises(KeyError), broker_faults():
+        raise KeyError("ours")
 
 
 async def test_a_cancellation_of_the_librarys_own_ends_nobody_else() -> None:
@@ -50,6 +57,20 @@ async def test_a_connection_that_is_not_made_leaves_nothing_to_close() -> None:
     )
     assert tried.is_closed
     del failed
+
+
+async def test_a_connection_that_does_not_close_in_time_leaves_nothing_to_close(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Deaf:
+        async def close(self, _because: object) -> None:
+            await asyncio.sleep(60)
+
+    monkeypatch.setattr(connection, "CLOSE_TIMEOUT_SECONDS", 0.01)
+    frozen = aio_pika.Connection(make_url("amqp://127.0.0.1/"))
+    frozen.transport = Deaf()  # type: ignore[assignment]
+    await close_quietly(frozen)
+    assert frozen.is_closed
 
 
 @pytest.mark.parametrize("error", [None, ConnectionResetError("gone")])

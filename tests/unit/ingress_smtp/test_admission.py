@@ -90,7 +90,7 @@ async def test_those_who_wait_count_for_whoever_comes_next() -> None:
 
 async def test_without_a_rate_nobody_waits() -> None:
     admission = admission_with()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(10):
         assert all([await admission.turn() for _ in range(1000)])
 
 

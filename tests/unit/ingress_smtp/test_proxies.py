@@ -107,7 +107,7 @@ async def test_a_trusted_proxy_that_does_not_say_it_is_cut_off(header: bytes) ->
 @given(
     st.binary(max_size=300), st.sampled_from([b"", b"PROXY ", b"PROXY TCP6 ", SIGNATURE, SIGNATURE + b"\x21\x11\x00"])
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_whatever_a_proxy_says_the_session_ends_or_begins(rest: bytes, beginning: bytes) -> None:
     async def say_it() -> None:
         async with running_ingress(is_trusted_proxy=lambda _: True) as ingress:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from email.message import EmailMessage, Message
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.core.copies import CopySettings
@@ -193,7 +193,6 @@ def test_odd_messages_get_the_texts_or_stay(name: str) -> None:
     assert all(len(line) <= 998 for line in content.split(b"\r\n")) or "long" in name or "drawn" in name
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.sampled_from([PLAIN, HTML, PDF, SIGNED_PART, b"\r\nx\r\n", b"\xff\r\n\r\n=\xe9"]), max_size=5),
     st.sampled_from([b"mixed", b"alternative", b"related", b"signed", b"report"]),

@@ -22,6 +22,7 @@ from shared.core.membership import PostingPolicy
 from shared.core.verp import mailing_of
 from shared.mail.dkim import SigningKey
 from shared.mail.dkim_keys import make_key, record_text
+from shared.mail.template import UnreadablePost
 from shared.store.claims import Recipient
 from shared.store.contents import MailingContent
 from shared.store.engine import StoreUnavailable
@@ -369,6 +370,36 @@ def test_merge_fields_count_in_the_texts_of_a_personal_list() -> None:
     assert b"bob@example.com" in message
     assert SIGNED_PART.replace(b"\r\n.", b"\r\n..") in message
     assert _verifies(message, key)
+
+
+def test_conditions_count_in_newsletters() -> None:
+    key = make_key("lists.example.org", "one", DkimAlgorithm.ED25519_SHA256)
+    header = b"From: ann@example.com\r\nSubject: News{{#if vip}}!{{/if}}\r\n\r\n"
+    raw = header + b"{{#if vip}}Welcome{{else}}Hello{{/if}} to you\r\n"
+    newsletter = compile_mailing(replace(mailing(raw, MailingKind.NEWSLETTER), personal=True)).signed((key,))
+    assert isinstance(newsletter, PersonalContent)
+    for subject, greeting, fields in (
+        ("News!", "Welcome", '{"vip": true}'),
+        ("News", "Hello", '{"vip": false, "name": "{{#if vip}}"}'),
+    ):
+        recipient = Recipient(1, 1, 1, "bob@example.com", fields_json=fields)
+        message = b"".join(newsletter.copy(recipient).segments)
+        assert f"Subject: {subject}\r\n".encode() in message
+        assert message.endswith(f"\r\n\r\n{greeting}=\r\n to you\r\n.\r\n".encode())
+        assert _verifies(message, key)
+
+
+def test_a_post_with_a_condition_goes_out_as_it_is() -> None:
+    raw = b"From: ann@example.com\r\nSubject: {{#if vip}}\r\n\r\n{{#if vip}}Welcome{{/if}}\r\n"
+    content = b"".join(wire(compile_mailing(replace(mailing(raw), personal=True))).segments)
+    assert content.endswith(b"\r\n\r\n{{#if vip}}Welcome{{/if}}\r\n.\r\n")
+    assert b"Subject: {{#if vip}}\r\n" in content
+
+
+def test_a_newsletter_with_half_a_condition_is_sent_to_nobody() -> None:
+    raw = b"From: ann@example.com\r\n\r\n{{#if vip}}Welcome\r\n"
+    with pytest.raises(UnreadablePost, match='line 1, column 1: the condition on "vip" has no'):
+        compile_mailing(replace(mailing(raw, MailingKind.NEWSLETTER), personal=True))
 
 
 def _verifies(wire_bytes: bytes, key: SigningKey) -> bool:

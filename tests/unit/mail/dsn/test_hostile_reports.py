@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.core.smtp_reply import MAX_REPLY_TEXT
@@ -85,7 +85,7 @@ def test_no_bytes_raise(content: bytes) -> None:
     assert read(_REPORT + _STATUS_PART + content).findings
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(reports.samples()), st.integers(0, 2**32 - 1))
 def test_no_damaged_report_raises(sample: reports.Sample, seed: int) -> None:
     chance = random.Random(seed)  # noqa: S311 - of a test
