@@ -155,6 +155,7 @@ def build(settings: SchedulerSettings) -> Process:
         doings(
             fetcher,
             telling,
+            Subscriptions(settings.links),
             partial(follow, database, publisher),
             StartNewsletter(
                 Composer(database),

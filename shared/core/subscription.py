@@ -83,7 +83,7 @@ class RequestState(StrEnum):
     PENDING = "pending"
     DONE = "done"
     REJECTED = "rejected"
-    #: Nothing was to be done: not a member, a member already, the list is closed, asked too often.
+    #: Nothing was to be done: not a member, a member already, the list is closed, asked too often, not decided in time.
     DROPPED = "dropped"
 
 

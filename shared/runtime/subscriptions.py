@@ -183,8 +183,10 @@ class Subscriptions:
             await subscription_requests.move(connection, request.id, RequestState.DROPPED)
             return Consequences()
         await subscription_requests.move(connection, request.id, RequestState.PENDING)
+        owners = await members.owners(connection, about.id)
+        await kept_notices.lock(connection, [request.address, *owners])
         done = await say.counted(NoticeKind.AWAITING_APPROVAL, CountedAs.CONFIRMATION)
-        for owner in await members.owners(connection, about.id):
+        for owner in owners:
             wanted = Notice(
                 NoticeKind.APPROVAL_WANTED,
                 f"{_cause(request, 'wanted')}:{owner.key}",

@@ -121,6 +121,8 @@ class MailingList(CopyColumns, table=True):
     bounce_quiet_days: int = Field(
         default=DEFAULT_QUIET_DAYS, sa_column_kwargs={"server_default": text(f"{DEFAULT_QUIET_DAYS}")}
     )
+    #: Held members who do not answer their reminders are members no more.
+    removes_held_members: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
     created_at: datetime = moment_field(set_now=True)
 
     @property
@@ -161,6 +163,7 @@ async def add(
     bounce_quiet_days: int = DEFAULT_QUIET_DAYS,
     digests_enabled: bool = False,
     digest_size_bytes: int | None = DEFAULT_SIZE_BYTES,
+    removes_held_members: bool = True,
     recency_newsletters: int | None = None,
     recency_days: int = DEFAULT_RECENCY_DAYS,
 ) -> MailingList | None:
@@ -191,6 +194,7 @@ async def add(
         "bounce_quiet_days": bounce_quiet_days,
         "digests_enabled": digests_enabled,
         "digest_size_bytes": digest_size_bytes,
+        "removes_held_members": removes_held_members,
         "recency_newsletters": recency_newsletters,
         "recency_days": recency_days,
     }

@@ -37,6 +37,12 @@ class Member(SQLModel, table=True):
             "list_id",
             postgresql_where=text("delivery_mode = 'digest' OR left_digests_at IS NOT NULL"),
         ),
+        # Whom to remind that it is held.
+        Index(
+            "ix_members_held_told_at",
+            text("coalesce(held_reminded_at, held_at, joined_at)"),
+            postgresql_where=text("status = 'held'"),
+        ),
         Index("ix_members_list_id_role", "list_id", postgresql_where=text("role <> 'member'")),
     )
 
@@ -74,6 +80,9 @@ class Member(SQLModel, table=True):
     #: When the score reached the list's limit, and what the last bounce said.
     held_at: datetime | None = moment_field(nullable=True)
     held_because: str | None = None
+    #: How often it was told again since, and when.
+    held_reminders: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
+    held_reminded_at: datetime | None = moment_field(nullable=True)
     #: The mail that shows, before the member is held, whether mail arrives.
     probe_mailing_id: int | None = Field(default=None, sa_column=Column(BigInteger))
 
@@ -81,6 +90,7 @@ class Member(SQLModel, table=True):
         """A subscriber from now on, and nothing is held against it any more."""
         self.status = MemberStatus.SUBSCRIBED
         self.bounce_score, self.bounced_at, self.held_at, self.held_because = 0.0, None, None, None
+        self.held_reminders, self.held_reminded_at = 0, None
         self.probe_mailing_id = None
 
 
@@ -190,7 +200,7 @@ async def join(connection: RawConnection, list_id: int, address: Address) -> Non
         VALUES ($1, $2, $3, '', 'subscribed', 'mail', 'member')
         ON CONFLICT (list_id, email_key) DO UPDATE
            SET status = 'subscribed', joined_at = now(), bounce_score = 0, bounced_at = NULL, held_at = NULL,
-               held_because = NULL, probe_mailing_id = NULL,
+               held_because = NULL, held_reminders = 0, held_reminded_at = NULL, probe_mailing_id = NULL,
                delivery_mode = CASE WHEN m.status = 'unsubscribed' THEN 'mail' ELSE m.delivery_mode END
          WHERE m.status <> 'subscribed'
         """,

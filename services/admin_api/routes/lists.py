@@ -94,6 +94,7 @@ async def make_list(database: Store, new: NewList, response: Response) -> ListAn
             bounce_quiet_days=new.bounce_quiet_days,
             digests_enabled=new.digests_enabled,
             digest_size_bytes=new.digest_size_bytes,
+            removes_held_members=new.removes_held_members,
             recency_newsletters=new.recency_newsletters,
             recency_days=new.recency_days,
         )

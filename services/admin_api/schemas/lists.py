@@ -131,6 +131,9 @@ class NewList(NewPostingRules):
     digest_size_bytes: DigestSize | None = DEFAULT_SIZE_BYTES
     """Bytes of collected posts at which a digest is sent at once: 1,000 to 10,000,000, where a digest ends in any case;
     null is by time alone."""
+    removes_held_members: bool = True
+    """Whether a held member who does not answer the reminders of a *held_members* task is removed, as if it had left;
+    otherwise it stays held. Without such a task nobody is reminded, nor removed."""
     recency_newsletters: Newsletters | None = None
     """Newsletters that one address gets within `recency_days`, at most: 1 to 1,000; null or absent is unlimited. It
     holds for every newsletter that goes to this list, and counts those of all lists that have such a limit."""
@@ -199,6 +202,8 @@ class ListChange(PostingRulesChange):
     digest_size_bytes: DigestSize | None = may_be_absent()
     """Bytes of collected posts at which a digest is sent at once: 1,000 to 10,000,000; null is by time alone. From the
     next post on."""
+    removes_held_members: bool = may_be_absent()
+    """Whether a held member who does not answer its reminders is removed."""
     recency_newsletters: Newsletters | None = may_be_absent()
     """Newsletters that one address gets within `recency_days`, at most: 1 to 1,000; null is unlimited. In force for the
     recipients of newsletters that are made from then on."""
@@ -265,6 +270,8 @@ class ListAnswer(PostingRulesAnswer):
     """Whether posts are collected for members whose mode is digest."""
     digest_size_bytes: int | None
     """Bytes of collected posts at which a digest is sent at once; null is by time alone."""
+    removes_held_members: bool
+    """Whether a held member who does not answer its reminders is removed; otherwise it stays held."""
     recency_newsletters: int | None
     """Newsletters that one address gets within `recency_days`, at most; null is unlimited."""
     recency_days: int

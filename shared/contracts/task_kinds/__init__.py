@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from shared.contracts.bodies import Body
 from shared.contracts.task_kinds.digest import DigestParameters
 from shared.contracts.task_kinds.dns_check import DnsCheckParameters
+from shared.contracts.task_kinds.held_members import HeldMembersParameters
 from shared.contracts.task_kinds.held_posts import HeldPostsParameters
 from shared.contracts.task_kinds.member_sync import MemberSyncParameters
 from shared.contracts.task_kinds.purge import PurgeParameters
@@ -21,4 +22,5 @@ PARAMETERS: Mapping[TaskKind, type[Body]] = {
     TaskKind.DNS_CHECK: DnsCheckParameters,
     TaskKind.START_NEWSLETTER: StartNewsletterParameters,
     TaskKind.DIGEST: DigestParameters,
+    TaskKind.HELD_MEMBERS: HeldMembersParameters,
 }
