@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
+from bench.audience import Reached
 from bench.incoming import Accepted
 from bench.listfleet import Measured
 from bench.postfix_relay import Relayed
@@ -29,6 +30,8 @@ class Round:
     scaling: Mapping[int, Measured] = field(default_factory=dict)
     postfix_accepting: Accepted | None = None
     accepting: Accepted | None = None
+    reached: Reached | None = None
+    imported_per_second: float | None = None
     redirected: Redirected | None = None
 
 
@@ -105,6 +108,18 @@ def signatures(turn: Round) -> float | None:
 
 def recorded(turn: Round) -> float | None:
     return turn.recorded_per_second
+
+
+def reached(turn: Round) -> float | None:
+    return turn.reached.recipients_per_second if turn.reached else None
+
+
+def count_seconds(turn: Round) -> float | None:
+    return turn.reached.count_seconds if turn.reached else None
+
+
+def imported(turn: Round) -> float | None:
+    return turn.imported_per_second
 
 
 def unsigned_mailing(turn: Round) -> Measured | None:

@@ -1,4 +1,4 @@
-"""The parts of a run, (a) to (l): what they need is started once, and a round goes through them in turn."""
+"""The parts of a run, (a) to (n): what they need is started once, and a round goes through them in turn."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from bench import rsa, wire
+from bench.audience import AudienceAlone
 from bench.findings import Round
+from bench.importing import running_import
 from bench.incoming import Accepted, postfix_accepts, running_ingress
 from bench.list_kinds import PERSONAL, PLAIN, SHARED
 from bench.listfleet import CONNECTIONS, Listfleet, Measured, running_broker, running_postgres
@@ -20,9 +22,9 @@ from bench.sink import Sink, running_catcher, running_sink
 from bench.statistics import Told, tell_statistics
 from deploy.local.debian import NotInstalledError
 
-ALL_PARTS = "abcdefghijkl"
+ALL_PARTS = "abcdefghijklmn"
 #: Without those that take long, and are run once.
-QUICK_PARTS = "abcdefghjk"
+QUICK_PARTS = "abcdefghjkmn"
 RECIPIENTS = 20_000
 #: (f): recipients of a transaction, as many as Listfleet gives it at most (RFC 5321 §4.5.3.1.8), and of the mailing,
 #: which would be over too soon with fewer.
@@ -56,9 +58,9 @@ class Bench:
         self._postfix_bulk = (
             self._start_postfix("postfix-bulk", self._catcher, together=TOGETHER) if "f" in parts else None
         )
-        if self._parts & set("defghijl"):
+        if self._parts & set("defghijlmn"):
             self._database = database = stack.enter_context(running_postgres(folder))
-        if self._parts & set("defhijkl"):
+        if self._parts & set("defhijkln"):
             self._broker = broker = stack.enter_context(running_broker(folder))
         if self._parts & set("defhij"):
             self._listfleet = Listfleet(folder, database, broker)
@@ -69,6 +71,10 @@ class Bench:
             self._keeping_postfix = self._start_postfix("postfix-keeping", self.sink, only_accepts=True)
         if "k" in parts:
             self._redirects = self._start_redirects()
+        if "m" in parts:
+            self._audience = AudienceAlone(folder, database)
+        if "n" in parts:
+            self._import = stack.enter_context(running_import(folder, database, broker))
 
     def round(self, number: int) -> Round:
         """All parts but (i) and (l), one after the other, so that whatever else the machine does meets them alike."""
@@ -86,6 +92,8 @@ class Bench:
             postfix_accepting=self._run("j", lambda: _accepted_by(self._keeping_postfix)),
             accepting=self._run("j", lambda: self._ingress.accept() if self._keeping_postfix else None),
             redirected=self._run("k", self._redirect),
+            reached=self._run("m", lambda: self._audience.reach()),
+            imported_per_second=self._run("n", lambda: self._import.members_per_second()),
         )
 
     def sizes(self, *, with_a_million: bool) -> Sequence[Measured]:

@@ -58,6 +58,9 @@ def write(found: Findings, file: Path) -> None:
         "statistics_ms": found.told and found.told.milliseconds,
         "statistics_slowest_ms": found.told and found.told.slowest_milliseconds,
         "roll_up_s": found.told and found.told.roll_up_seconds,
+        "expansion_per_s": found.median(findings.reached),
+        "count_s": found.median(findings.count_seconds),
+        "import_per_s": found.median(findings.imported),
         "sizes": [_size(measured) for measured in found.sizes],
         "memory_growth": found.memory_growth,
     }

@@ -14,6 +14,8 @@ MAX_SENDER_CPU_SECONDS = 0.9
 MAX_P99_MS = 25
 #: Of a mailing's statistics, however large it is.
 MAX_STATISTICS_MS = 200
+#: To count 100,000 members.
+MAX_COUNT_SECONDS = 1
 #: A node's peak, however many the recipients.
 MAX_NODE_MEGABYTES = 150
 
@@ -78,6 +80,8 @@ _LINES = (
     ),
     _Line("    1 node behind HAProxy, a part of a core", findings.one_behind),
     _Line("    2 nodes, a part each", findings.two_behind, aims=(_Aim(1.8, findings.one_behind, "1 node"),)),
+    _Line("(m) a newsletter's recipients made", findings.reached, aims=(_Aim(50_000),)),
+    _Line("(n) members imported through the API", findings.imported),
 )
 
 
@@ -98,6 +102,9 @@ def show(found: Findings) -> None:
     if told := found.told:
         verdict = _verdict(is_reached=told.milliseconds <= MAX_STATISTICS_MS)
         print(f"(l) statistics take {told.milliseconds:.0f} ms, at most {MAX_STATISTICS_MS}: {verdict}.")
+    if count := found.median(findings.count_seconds):
+        verdict = _verdict(is_reached=count < MAX_COUNT_SECONDS)
+        print(f"(m) is counted in {count:.2f} s beforehand, less than {MAX_COUNT_SECONDS}: {verdict}.")
     for name, mailing in (("(d)", findings.unsigned_mailing), ("(e)", findings.signed_mailing)):
         if found.mailings(mailing):
             _show_parts(found, name, mailing)

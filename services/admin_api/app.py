@@ -13,6 +13,7 @@ from services.admin_api.announcing import Announce
 from services.admin_api.routes import (
     deliveries,
     delivery_exports,
+    digests,
     dkim_keys,
     dns,
     domain_limits,
@@ -58,6 +59,7 @@ _RESOURCES = (
     member_imports,
     member_exports,
     members,
+    digests,
     mailings,
     deliveries,
     delivery_exports,

@@ -21,6 +21,7 @@ from services.scheduler.takeover import Takeover
 from services.scheduler.tasks.authors import Authors
 from services.scheduler.tasks.commands import ObeyCommands
 from services.scheduler.tasks.destinations import Destinations
+from services.scheduler.tasks.digest import MakeDigests
 from services.scheduler.tasks.expansion import Expand
 from services.scheduler.tasks.parking import Park
 from services.scheduler.tasks.post import HandlePost
@@ -31,7 +32,7 @@ from services.scheduler.tasks.subscription import BeginRequest, Leave
 from services.scheduler.worker import dispatched, handled_by
 from shared.broker.consumer import Consumer, read_dead, reader_of
 from shared.broker.publisher import Publisher
-from shared.contracts.commands import ExpandMailing, RunTask
+from shared.contracts.commands import ExpandMailing, MakeDigest, RunTask
 from shared.contracts.events import CopiesRead, LeaveAsked, MailReceived, SubscriptionAsked
 from shared.contracts.topology import PARKED_QUEUE, TRACKING_QUEUE, TaskQueue
 from shared.core.node import NodeKind
@@ -154,6 +155,7 @@ def build(settings: SchedulerSettings) -> Process:
         doings(
             fetcher,
             telling,
+            Subscriptions(settings.links),
             partial(follow, database, publisher),
             StartNewsletter(
                 Composer(database),
@@ -167,11 +169,17 @@ def build(settings: SchedulerSettings) -> Process:
         lease_seconds=settings.task_lease_seconds,
         allowed_places=settings.sync_places,
     )
+    make_digest = MakeDigests(
+        database,
+        publisher,
+        publish_within_seconds=settings.publish_within_seconds,
+        give_up_after_seconds=settings.give_up_after_seconds,
+    )
     scheduled = Consumer(
         settings.amqp_url,
         TaskQueue.SCHEDULED.value,
-        reader_of(RunTask),
-        handled_by(run_tasks),
+        reader_of(RunTask, MakeDigest),
+        handled_by(dispatched({RunTask: run_tasks, MakeDigest: make_digest})),
         name=name,
         prefetch=settings.tasks_at_once,
     )

@@ -19,6 +19,7 @@ from services.tracking_api.forms import TooLarge, body_of, fields
 from services.tracking_api.moderation import ModerationPages
 from services.tracking_api.tracking import TrackedApp, Tracking
 from shared.core.address import Address, InvalidAddress
+from shared.core.digest import DigestFormat
 from shared.core.links import CONFIRM_PATH, LEAVE_PATH, PREFERENCES_PATH
 from shared.core.membership import DeliveryMode
 from shared.core.subscription import RequestAction
@@ -141,11 +142,13 @@ class _Web:
         if "leave" in form:
             consequences = await self._desk.leave(member_id)
             return _html(pages.LEFT, background=BackgroundTask(self._desk.follow, consequences))
-        mode = form.get("mode", "")
+        mode, named = form.get("mode", ""), form.get("digest_format", "")
         is_saved = mode in set(DeliveryMode)
-        found = await (
-            self._desk.set_mode(member_id, DeliveryMode(mode)) if is_saved else self._desk.settings(member_id)
-        )
+        if is_saved:
+            digest_format = DigestFormat(named) if named in set(DigestFormat) else None
+            found = await self._desk.set_mode(member_id, DeliveryMode(mode), digest_format)
+        else:
+            found = await self._desk.settings(member_id)
         if found is None:
             return _unknown()
         return _html(
@@ -155,6 +158,7 @@ class _Web:
                 list_address=found.list_address,
                 recipient=found.recipient,
                 mode=found.mode,
+                digest_format=found.digest_format,
                 is_saved=is_saved,
             )
         )

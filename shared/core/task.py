@@ -21,6 +21,10 @@ class TaskKind(StrEnum):
     HELD_POSTS = "held_posts"
     #: Makes a mailing of a newsletter.
     START_NEWSLETTER = "start_newsletter"
+    #: Sends what a list has collected for readers of digests.
+    DIGEST = "digest"
+    #: Reminds members who are held after bounces, and lets those go who do not answer.
+    HELD_MEMBERS = "held_members"
 
 
 class MissedPolicy(StrEnum):

@@ -34,9 +34,9 @@ class CopiesOf:
 def compile_copies(
     mailing: MailingContent, *, links: Links | None = None, tracking: Tracking | None = None, seven_bit: bool = False
 ) -> CopiesOf:
-    """A post or a newsletter with its list's headers, any other message as it is. With `seven_bit` it is re-encoded, or
-    `NotConvertible`. Raises `UnreadablePost`."""
-    is_to_members = mailing.kind in (MailingKind.POST, MailingKind.NEWSLETTER)
+    """A post, a newsletter or a digest with its list's headers, any other message as it is. With `seven_bit` it is
+    re-encoded, or `NotConvertible`. Raises `UnreadablePost`."""
+    is_to_members = mailing.kind in (MailingKind.POST, MailingKind.NEWSLETTER, MailingKind.DIGEST)
     if is_to_members and mailing.list_name and mailing.list_domain:
         headers = ListHeaders(
             name=mailing.list_name,
@@ -49,7 +49,7 @@ def compile_copies(
             headers,
             message_id=f"<{mailing.message_uuid}@{mailing.list_domain}>",
             received_at=mailing.received_at,
-            # A newsletter's author has seen all that it says.
+            # A newsletter's author has seen all that it says; a digest was composed as its list wants it.
             settings=mailing.copies if mailing.kind is MailingKind.POST else AS_WRITTEN,
         )
     else:

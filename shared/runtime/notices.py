@@ -41,7 +41,10 @@ class Notice:
 
 async def has_room(connection: RawConnection, notice: Notice) -> bool:
     """Whether the mailbox may get this one, too; in the transaction that sends it."""
-    return notice.counted_as is None or await notices.has_room(connection, notice.counted_as, notice.list_id, notice.to)
+    is_wish = notice.kind is NoticeKind.INVITATION
+    return notice.counted_as is None or await notices.has_room(
+        connection, notice.counted_as, notice.list_id, notice.to, is_owners_wish=is_wish
+    )
 
 
 async def send(connection: RawConnection, notice: Notice) -> Sequence[int]:

@@ -15,7 +15,7 @@ from sqlmodel import Field, SQLModel, col, select
 from shared.contracts.topology import TaskQueue
 from shared.core.mailing import TargetKind, TargetState
 from shared.store.columns import enum_type, moment_field
-from shared.store.engine import RawConnection, Session
+from shared.store.engine import RawConnection, Record, Session
 
 
 class Message(SQLModel, table=True):
@@ -78,7 +78,7 @@ class MessageTarget(SQLModel, table=True):
     #: The reason of a refusal, or the id of the message that this one repeats.
     because: str = Field(default="")
     mailing_id: int | None = Field(default=None, sa_column=Column(BigInteger))
-    #: Whose post it counts as; with a `?` before it when that is not proven.
+    #: Whose post or command it counts as; with a `?` before it when that is not proven.
     author_key: str = Field(default="", sa_column_kwargs={"server_default": ""})
     received_at: datetime = moment_field(set_now=True)
 
@@ -238,7 +238,7 @@ async def take(connection: RawConnection, message_id: UUID) -> Waiting | None:
     # In one order for all messages: two copies of a post to the same lists must not wait for each other.
     targets = await connection.fetch(
         """
-        SELECT address, kind, list_id FROM message_targets WHERE message_id = $1 AND state = 'received'
+        SELECT address, kind, list_id, author_key FROM message_targets WHERE message_id = $1 AND state = 'received'
         ORDER BY address
         """,
         message_id,
@@ -249,9 +249,17 @@ async def take(connection: RawConnection, message_id: UUID) -> Waiting | None:
         subject=row["subject"],
         fingerprint=row["fingerprint"],
         peer=row["peer"],
-        targets=tuple(NewTarget(t["address"], TargetKind(t["kind"]), t["list_id"]) for t in targets),
+        targets=tuple(_target(row) for row in targets),
         message_id=row["message_id"],
         came_through_a_list=row["came_through_a_list"],
+    )
+
+
+def _target(row: Record) -> NewTarget:
+    key = row["author_key"]
+    is_proven = key != "" and not key.startswith("?")
+    return NewTarget(
+        row["address"], TargetKind(row["kind"]), row["list_id"], author_key=key, is_author_proven=is_proven
     )
 
 

@@ -41,6 +41,8 @@ async def purge_content(
         WHERE id = ANY($1) AND publish_due_at IS NULL
           AND NOT EXISTS (SELECT FROM mailings WHERE message_id = m.id AND state <> 'finished')
           AND NOT EXISTS (SELECT FROM held_posts WHERE message_id = m.id AND decided_at IS NULL)
+          AND NOT EXISTS (SELECT FROM mailings JOIN digests ON digests.id = mailings.digest_id
+                          WHERE mailings.message_id = m.id AND digests.state <> 'made')
         """,
         [row["id"] for row in rows],
     )

@@ -44,6 +44,7 @@ async def connected(url: str) -> AsyncIterator[RawConnection]:
 #: In an order in which they may be emptied.
 _TABLES = (
     *("attempts", "batches", "deliveries", "outstanding", "mailings", "message_targets", "held_posts", "messages"),
+    "digests",
     *("notices", "notice_templates", "subscription_requests", "form_tallies", "post_fingerprints"),
     *("tracking_events", "tracked_links", "reading_counts"),
     *("bounce_events", "members", "mailing_lists"),

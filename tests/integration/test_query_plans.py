@@ -19,6 +19,7 @@ from shared.store import (
     audiences,
     batches,
     choosing,
+    digests,
     domain_limits,
     endings,
     expansion,
@@ -130,6 +131,23 @@ async def test_a_takeover_touches_what_is_taken_over(connection: RawConnection) 
 
 async def test_a_look_for_orphans_touches_what_is_out(connection: RawConnection) -> None:
     await assert_narrow(connection, batches.take_over_orphans, at_most=20)
+
+
+async def test_what_is_posted_to_a_list_that_nobody_reads_as_digest_costs_nothing_much(
+    connection: RawConnection, mailing_id: int
+) -> None:
+    list_id = await connection.fetchval("UPDATE mailing_lists SET digests_enabled = true RETURNING id")
+    await assert_narrow(connection, lambda c: digests.collect(c, list_id, mailing_id), at_most=1)
+    assert await connection.fetchval("SELECT count(*) FROM digests") == 0
+
+
+async def test_a_digests_steps_touch_its_readers(connection: RawConnection, mailing_id: int) -> None:
+    list_id = await connection.fetchval("UPDATE mailing_lists SET digests_enabled = true RETURNING id")
+    await connection.execute("UPDATE members SET delivery_mode = 'digest' WHERE id % 1000 = 0")
+    await assert_narrow(connection, lambda c: digests.collect(c, list_id, mailing_id), at_most=10)
+    closed = await digests.close(connection, list_id)
+    assert closed is not None
+    await assert_narrow(connection, lambda c: digests.next_step(c, closed.id), at_most=300)
 
 
 async def test_windows_are_counted_from_batches_and_waiting_ones_up_to_the_limit(connection: RawConnection) -> None:

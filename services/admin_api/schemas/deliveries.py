@@ -43,7 +43,8 @@ class DeliveryAnswer(Answer):
     recipient: str
     """The address, in the member's spelling."""
     state: DeliveryState
-    """Open, or how it ended: *unknown* when twice the reply to the content did not come."""
+    """Open, or how it ended: *unknown* when twice the reply to the content did not come; *recently_mailed* when the
+    address had as many newsletters lately as a list allows."""
     round: int
     """1, and one more for each time it was sent again."""
     ended_at: Moment | None
@@ -91,7 +92,8 @@ class WhichToRetry(WhichDeliveries):
     state: list[DeliveryState] = Field(
         default_factory=lambda: sorted({DeliveryState.OPEN, *SENT_AGAIN}, key=list(DeliveryState).index), min_length=1
     )
-    """Only those in one of these states; absent is all but `delivered`, which is sent again only when it is named."""
+    """Only those in one of these states; absent is all but `delivered` and `recently_mailed`, which are sent again only
+    when they are named."""
 
 
 class RetryOne(Body):

@@ -4,7 +4,9 @@
 from collections.abc import Mapping
 
 from shared.contracts.bodies import Body
+from shared.contracts.task_kinds.digest import DigestParameters
 from shared.contracts.task_kinds.dns_check import DnsCheckParameters
+from shared.contracts.task_kinds.held_members import HeldMembersParameters
 from shared.contracts.task_kinds.held_posts import HeldPostsParameters
 from shared.contracts.task_kinds.member_sync import MemberSyncParameters
 from shared.contracts.task_kinds.purge import PurgeParameters
@@ -19,4 +21,6 @@ PARAMETERS: Mapping[TaskKind, type[Body]] = {
     TaskKind.ROLL_UP: RollUpParameters,
     TaskKind.DNS_CHECK: DnsCheckParameters,
     TaskKind.START_NEWSLETTER: StartNewsletterParameters,
+    TaskKind.DIGEST: DigestParameters,
+    TaskKind.HELD_MEMBERS: HeldMembersParameters,
 }

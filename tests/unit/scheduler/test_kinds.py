@@ -21,12 +21,13 @@ from shared.core.tokens import Tokens
 from shared.dns.resolver import Resolver
 from shared.runtime.consequences import Consequences
 from shared.runtime.moderation import Telling
+from shared.runtime.subscriptions import Subscriptions
 from shared.store.engine import Database
 from tests.fakes.kept_publisher import KeptPublisher
 
 
 def test_every_kind_is_done_and_has_parameters() -> None:
-    telling = Telling(Links(Tokens(b"a secret of at least sixteen"), None), None)
+    links = Links(Tokens(b"a secret of at least sixteen"), None)
 
     async def follow(_what: Consequences) -> None:
         """Nothing follows here."""
@@ -39,7 +40,8 @@ def test_every_kind_is_done_and_has_parameters() -> None:
 
     start = StartNewsletter(compose, KeptPublisher(), publish_within_seconds=5, give_up_after_seconds=60)
     check = DnsCheck(Database("postgresql://nobody@127.0.0.1:1/nothing", name="test"), check_dns)
-    assert set(doings(Fetcher(Resolver(("127.0.0.1", 1)), ()), telling, follow, start, check)) == set(TaskKind)
+    fetcher = Fetcher(Resolver(("127.0.0.1", 1)), ())
+    assert set(doings(fetcher, Telling(links, None), Subscriptions(links), follow, start, check)) == set(TaskKind)
     assert set(PARAMETERS) == set(TaskKind)
 
 
