@@ -9,7 +9,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0020"
-down_revision = "0016"
+down_revision: str | None = "0019"
 branch_labels = None
 depends_on = None
 
