@@ -72,14 +72,20 @@ async def first_of_its_kind(connection: RawConnection, list_id: int, message: Wa
     )
 
 
-async def same_by_another_way(connection: RawConnection, list_id: int, message: Waiting) -> UUID | None:
-    """A message with this Message-ID that the list had within seven days, if one of the two came through a list.
+async def take_turns(connection: RawConnection, message: Waiting) -> None:
+    """Until the transaction ends nobody else distributes a message with this Message-ID, to whatever list.
 
-    Until the transaction ends nobody else asks this of the same two, so that of two at once one is the first.
+    So of several at once the mailing with the lowest number is committed first, and the others see whom it reaches; and
+    one of two that came to a list is the first. To be asked for before anything else about a post is locked.
     """
+    if message.message_id:
+        await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", message.message_id)
+
+
+async def same_by_another_way(connection: RawConnection, list_id: int, message: Waiting) -> UUID | None:
+    """A message with this Message-ID that the list had within seven days, if one of the two came through a list."""
     if not message.message_id:
         return None
-    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, $2))", message.message_id, list_id)
     return await connection.fetchval(  # type: ignore[no-any-return]
         """
         SELECT m.id FROM messages m JOIN message_targets t ON t.message_id = m.id

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import asyncpg
+import pytest
+
 from shared.contracts.topology import Lane
 from shared.core.mailing import MailingKind, TargetKind, TargetState
 from shared.store import expansion, mailings, members, messages, posts
@@ -54,6 +57,31 @@ async def test_a_member_of_both_gets_one_copy(connection: RawConnection) -> None
     assert await recipients(connection, mailing_ids[0]) == {"member-1", "member-2", "member-3"}
     assert await recipients(connection, mailing_ids[1]) == {"member-4", "member-5"}
     assert await connection.fetchval("SELECT recipients FROM mailings WHERE id = $1", mailing_ids[1]) == 2
+
+
+async def test_posts_with_one_name_are_distributed_one_after_the_other(
+    connection: RawConnection, database_url: str
+) -> None:
+    one, other = await lists_with(connection, range(1, 2), range(1, 2))
+    waiting = []
+    for list_id in (one, other):
+        message = await came(connection, list_id, through_a_list=False)
+        async with connection.transaction():
+            taken = await messages.take(connection, message.id)
+            assert taken is not None
+            waiting.append(taken)
+    second = await asyncpg.connect(database_url)
+    try:
+        async with connection.transaction():
+            await posts.take_turns(connection, waiting[0])
+            with pytest.raises(asyncpg.LockNotAvailableError):
+                async with second.transaction():
+                    await second.execute("SET LOCAL lock_timeout = '50ms'")
+                    await posts.take_turns(second, waiting[1])
+        async with second.transaction():
+            await posts.take_turns(second, waiting[1])
+    finally:
+        await second.close()
 
 
 async def test_it_makes_no_difference_which_mailing_is_expanded_first(connection: RawConnection) -> None:

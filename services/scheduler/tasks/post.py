@@ -77,6 +77,7 @@ class HandlePost:
         """The mailing to expand; none for a post that the list has had."""
         if target.list_id is None:
             raise ValueError(f"{target.address} is a list's, but no list is named")
+        await posts.take_turns(connection, message)
         first = await posts.first_of_its_kind(connection, target.list_id, message)
         by_another_way = await posts.same_by_another_way(connection, target.list_id, message)
         verdict = duplicate(Earlier(first if first != message.id else None, by_another_way))
