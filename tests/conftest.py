@@ -70,7 +70,7 @@ def run_folder() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def postgres_server(run_folder: Path) -> Iterator[Postgres]:
     """The server itself, to kill and start again; a test leaves it running."""
-    server = Postgres(run_folder / "postgres", syncs=False)
+    server = Postgres(run_folder / "postgres")
     server.start()
     yield server
     server.stop()
