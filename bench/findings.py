@@ -6,9 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
+from bench.audience import Reached
 from bench.incoming import Accepted
 from bench.listfleet import Measured
 from bench.postfix_relay import Relayed
+from bench.redirects import Redirected
+from bench.statistics import Told
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,9 @@ class Round:
     scaling: Mapping[int, Measured] = field(default_factory=dict)
     postfix_accepting: Accepted | None = None
     accepting: Accepted | None = None
+    reached: Reached | None = None
+    imported_per_second: float | None = None
+    redirected: Redirected | None = None
 
 
 #: A figure of one round.
@@ -43,6 +49,8 @@ class Findings:
     rounds: Sequence[Round]
     #: Mailings of growing size, each run once.
     sizes: Sequence[Measured]
+    #: Asked for once.
+    told: Told | None = None
 
     def median(self, figure: Figure) -> float | None:
         known = [value for value in map(figure, self.rounds) if value is not None]
@@ -102,6 +110,18 @@ def recorded(turn: Round) -> float | None:
     return turn.recorded_per_second
 
 
+def reached(turn: Round) -> float | None:
+    return turn.reached.recipients_per_second if turn.reached else None
+
+
+def count_seconds(turn: Round) -> float | None:
+    return turn.reached.count_seconds if turn.reached else None
+
+
+def imported(turn: Round) -> float | None:
+    return turn.imported_per_second
+
+
 def unsigned_mailing(turn: Round) -> Measured | None:
     return turn.unsigned
 
@@ -137,3 +157,17 @@ postfix_accepting = _rate(lambda turn: turn.postfix_accepting)
 postfix_accepting_cpu = _cpu(lambda turn: turn.postfix_accepting)
 accepting = _rate(lambda turn: turn.accepting)
 accepting_cpu = _cpu(lambda turn: turn.accepting)
+
+
+def _redirects(of: Callable[[Redirected], float]) -> Figure:
+    return lambda turn: of(turn.redirected) if turn.redirected else None
+
+
+nginx = _redirects(lambda found: found.nginx_per_second)
+nginx_cpu = _redirects(lambda found: found.nginx_cpu_seconds_per_1000)
+redirects = _redirects(lambda found: found.per_second)
+redirects_cpu = _redirects(lambda found: found.cpu_seconds_per_1000)
+redirects_at_half = _redirects(lambda found: found.half_per_second)
+redirects_p99_ms = _redirects(lambda found: found.p99_ms)
+one_behind = _redirects(lambda found: found.one_behind_per_second)
+two_behind = _redirects(lambda found: found.two_behind_per_second)

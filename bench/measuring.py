@@ -1,4 +1,4 @@
-"""The parts of a run, (a) to (j): what they need is started once, and a round goes through them in turn."""
+"""The parts of a run, (a) to (n): what they need is started once, and a round goes through them in turn."""
 
 from __future__ import annotations
 
@@ -8,16 +8,23 @@ from pathlib import Path
 from typing import TypeVar
 
 from bench import rsa, wire
+from bench.audience import AudienceAlone
 from bench.findings import Round
+from bench.importing import running_import
 from bench.incoming import Accepted, postfix_accepts, running_ingress
 from bench.list_kinds import PERSONAL, PLAIN, SHARED
 from bench.listfleet import CONNECTIONS, Listfleet, Measured, running_broker, running_postgres
 from bench.post import compose
 from bench.postfix_relay import Postfix, Relayed, relay, running_postfix
 from bench.recorder import RecorderAlone
+from bench.redirects import Redirected, Redirects, running_redirects
 from bench.sink import Sink, running_catcher, running_sink
+from bench.statistics import Told, tell_statistics
+from deploy.local.debian import NotInstalledError
 
-ALL_PARTS = "abcdefghij"
+ALL_PARTS = "abcdefghijklmn"
+#: Without those that take long, and are run once.
+QUICK_PARTS = "abcdefghjkmn"
 RECIPIENTS = 20_000
 #: (f): recipients of a transaction, as many as Listfleet gives it at most (RFC 5321 §4.5.3.1.8), and of the mailing,
 #: which would be over too soon with fewer.
@@ -51,19 +58,26 @@ class Bench:
         self._postfix_bulk = (
             self._start_postfix("postfix-bulk", self._catcher, together=TOGETHER) if "f" in parts else None
         )
-        if self._parts & set("defghij"):
-            database = stack.enter_context(running_postgres(folder))
+        if self._parts & set("defghijlmn"):
+            self._database = database = stack.enter_context(running_postgres(folder))
+        if self._parts & set("defhijkln"):
+            self._broker = broker = stack.enter_context(running_broker(folder))
         if self._parts & set("defhij"):
-            broker = stack.enter_context(running_broker(folder))
             self._listfleet = Listfleet(folder, database, broker)
         if "g" in parts:
             self._recorder = RecorderAlone(folder, database, RECIPIENTS)
         if "j" in parts:
             self._ingress = stack.enter_context(running_ingress(folder, database, broker))
             self._keeping_postfix = self._start_postfix("postfix-keeping", self.sink, only_accepts=True)
+        if "k" in parts:
+            self._redirects = self._start_redirects()
+        if "m" in parts:
+            self._audience = AudienceAlone(folder, database)
+        if "n" in parts:
+            self._import = stack.enter_context(running_import(folder, database, broker))
 
     def round(self, number: int) -> Round:
-        """All parts but (i), one after the other, so that whatever else the machine does meets them alike."""
+        """All parts but (i) and (l), one after the other, so that whatever else the machine does meets them alike."""
         tell(f"round {number}")
         return Round(
             wire_per_second=self._run("a", lambda: wire.messages_per_second(self.sink, len(_message()))),
@@ -77,12 +91,28 @@ class Bench:
             scaling=self._run("h", lambda: {count: self._mail_slowly(count) for count in NODE_COUNTS}) or {},
             postfix_accepting=self._run("j", lambda: _accepted_by(self._keeping_postfix)),
             accepting=self._run("j", lambda: self._ingress.accept() if self._keeping_postfix else None),
+            redirected=self._run("k", self._redirect),
+            reached=self._run("m", lambda: self._audience.reach()),
+            imported_per_second=self._run("n", lambda: self._import.members_per_second()),
         )
 
     def sizes(self, *, with_a_million: bool) -> Sequence[Measured]:
         """(i): unsigned mailings of growing size, each once."""
         sizes = (*SIZES, MILLION) if with_a_million else SIZES
         return self._run("i", lambda: [self._listfleet.mail(PLAIN, size, self.sink) for size in sizes]) or []
+
+    def told(self) -> Told | None:
+        """(l), once."""
+        return self._run("l", lambda: tell_statistics(self._folder, self._database, self._broker))
+
+    def _redirect(self) -> Redirected | None:
+        return self._redirects.round() if self._redirects else None
+
+    def _start_redirects(self) -> Redirects | None:
+        try:
+            return self._stack.enter_context(running_redirects(self._folder / "redirects", self._broker))
+        except NotInstalledError:
+            return None
 
     def _run(self, part: str, measure: Callable[[], _Figure]) -> _Figure | None:
         """`None` when the part is not to run."""

@@ -11,18 +11,15 @@ from uuid import uuid4
 from bench import rows
 from bench.list_kinds import PLAIN
 from bench.listfleet import CONNECTIONS
-from bench.post import author, compose
 from deploy.local.cluster import Cluster
 from deploy.local.postgres import Postgres
 from shared.contracts.topology import Lane
 from shared.core.delivery import Outcome, OutcomeKind
-from shared.core.mailing import MailingKind, TargetKind
 from shared.core.node import LeftBecause, NodeKind
 from shared.core.smtp_reply import Reply
-from shared.store import claims, expansion, mailings, messages, nodes, outcomes, release
+from shared.store import claims, expansion, nodes, outcomes, release
 from shared.store.claims import ClaimedBatch
 from shared.store.engine import Database, RawConnection
-from shared.store.messages import NewMessage, NewTarget
 from shared.store.outcomes import Report
 
 _DATABASE = "recorder"
@@ -65,28 +62,7 @@ class RecorderAlone:
         return sum(len(group) for group, _ in groups) / seconds
 
     async def _expanded_mailing(self, connection: RawConnection) -> int:
-        message = NewMessage(
-            id=uuid4(),
-            content=compose(PLAIN, _LIST),
-            envelope_sender=author(PLAIN),
-            message_id="",
-            subject="",
-            fingerprint=uuid4().bytes,
-            peer="",
-            targets=(NewTarget(f"{_LIST}@{PLAIN.domain}", TargetKind.LIST, self._list_id),),
-        )
-        await messages.store(connection, message)
-        async with connection.transaction():
-            mailing_id = await mailings.create(
-                connection,
-                kind=MailingKind.POST,
-                lane=Lane.POSTS,
-                message_id=message.id,
-                list_id=self._list_id,
-                return_domain=PLAIN.domain,
-                subject="",
-                expand_again_after_seconds=60,
-            )
+        mailing_id = await rows.make_mailing(connection, PLAIN, self._list_id, _LIST)
         page = None
         while page is None or not page.is_last:
             async with connection.transaction():

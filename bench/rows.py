@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from bench.list_kinds import SIGNED_DOMAIN, ListKind
+from bench.post import author, compose
+from shared.contracts.topology import Lane
 from shared.core.dkim import DkimAlgorithm
+from shared.core.mailing import MailingKind, TargetKind
 from shared.core.membership import DeliveryMode, MemberRole, MemberStatus, PostingPolicy
 from shared.core.node import NodeKind
 from shared.core.tracking import TrackingPolicy
 from shared.mail.dkim_keys import make_key, record_text, to_der
-from shared.store import dkim_keys, lists, members, node_settings
-from shared.store.engine import Database, fetch_one
+from shared.store import dkim_keys, lists, mailings, members, messages, node_settings
+from shared.store.engine import Database, RawConnection, fetch_one
 from shared.store.members import NewMember
+from shared.store.messages import NewMessage, NewTarget
 from shared.store.sealing import seal
 
 _IMPORT_ROWS = 10_000
@@ -87,6 +91,32 @@ async def make_list(url: str, kind: ListKind, name: str, recipients: int) -> int
             await members.import_rows(connection, made.id, rows)
     await database.close()
     return made.id
+
+
+async def make_mailing(connection: RawConnection, kind: ListKind, list_id: int, name: str) -> int:
+    """A post to the list `name`, stored, and its mailing, of which nothing is expanded; the mailing's id."""
+    message = NewMessage(
+        id=uuid4(),
+        content=compose(kind, name),
+        envelope_sender=author(kind),
+        message_id="",
+        subject="",
+        fingerprint=uuid4().bytes,
+        peer="",
+        targets=(NewTarget(f"{name}@{kind.domain}", TargetKind.LIST, list_id),),
+    )
+    await messages.store(connection, message)
+    async with connection.transaction():
+        return await mailings.create(
+            connection,
+            kind=MailingKind.POST,
+            lane=Lane.POSTS,
+            message_id=message.id,
+            list_id=list_id,
+            return_domain=kind.domain,
+            subject="",
+            expand_again_after_seconds=60,
+        )
 
 
 def _member(kind: ListKind, number: int) -> NewMember:

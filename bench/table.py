@@ -10,6 +10,12 @@ from bench.listfleet import CONNECTIONS
 
 #: Of the sender, a 1,000 signed messages.
 MAX_SENDER_CPU_SECONDS = 0.9
+#: Of answers at half of the highest rate.
+MAX_P99_MS = 25
+#: Of a mailing's statistics, however large it is.
+MAX_STATISTICS_MS = 200
+#: To count 100,000 members.
+MAX_COUNT_SECONDS = 1
 #: A node's peak, however many the recipients.
 MAX_NODE_MEGABYTES = 150
 
@@ -65,6 +71,17 @@ _LINES = (
         findings.accepting_cpu,
         (_Aim(0.5, findings.postfix_accepting, "Postfix"),),
     ),
+    _Line("(k) nginx, a plain 302, one core", findings.nginx, findings.nginx_cpu),
+    _Line(
+        "    a tracking node, one core",
+        findings.redirects,
+        findings.redirects_cpu,
+        (_Aim(0.25, findings.nginx, "nginx"),),
+    ),
+    _Line("    1 node behind HAProxy, a part of a core", findings.one_behind),
+    _Line("    2 nodes, a part each", findings.two_behind, aims=(_Aim(1.8, findings.one_behind, "1 node"),)),
+    _Line("(m) a newsletter's recipients made", findings.reached, aims=(_Aim(50_000),)),
+    _Line("(n) members imported through the API", findings.imported),
 )
 
 
@@ -77,6 +94,17 @@ def show(found: Findings) -> None:
     if sender := found.cpu_seconds_per_1000(findings.signed_mailing).get("outbound_sender-1"):
         verdict = _verdict(is_reached=sender <= MAX_SENDER_CPU_SECONDS)
         print(f"(e) costs the sender {sender:.3f} CPU s a 1,000, at most {MAX_SENDER_CPU_SECONDS}: {verdict}.")
+    if p99_ms := found.median(findings.redirects_p99_ms):
+        rate, verdict = found.median(findings.redirects_at_half), _verdict(is_reached=p99_ms <= MAX_P99_MS)
+        by_cpu = found.ratio(findings.nginx_cpu, findings.redirects_cpu)
+        print(f"(k) by the CPU time that they take, the tracking node makes {by_cpu:.2f} times nginx's redirects.")
+        print(f"(k) at {rate:,.0f} a second 99 % of answers take {p99_ms:.1f} ms, at most {MAX_P99_MS}: {verdict}.")
+    if told := found.told:
+        verdict = _verdict(is_reached=told.milliseconds <= MAX_STATISTICS_MS)
+        print(f"(l) statistics take {told.milliseconds:.0f} ms, at most {MAX_STATISTICS_MS}: {verdict}.")
+    if count := found.median(findings.count_seconds):
+        verdict = _verdict(is_reached=count < MAX_COUNT_SECONDS)
+        print(f"(m) is counted in {count:.2f} s beforehand, less than {MAX_COUNT_SECONDS}: {verdict}.")
     for name, mailing in (("(d)", findings.unsigned_mailing), ("(e)", findings.signed_mailing)):
         if found.mailings(mailing):
             _show_parts(found, name, mailing)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chaos.fault import Fault
-from chaos.faults import ack_timeout, alarms, cut, deadly, frozen, killed, stopped, suppressed, tarpit
+from chaos.faults import ack_timeout, alarms, cut, deadly, flood, frozen, killed, stopped, suppressed, tarpit
 
 FAULTS: tuple[Fault, ...] = (
     *killed.FAULTS,
@@ -15,4 +15,5 @@ FAULTS: tuple[Fault, ...] = (
     *deadly.FAULTS,
     *tarpit.FAULTS,
     *suppressed.FAULTS,
+    *flood.FAULTS,
 )

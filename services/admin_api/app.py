@@ -12,6 +12,8 @@ from services.admin_api import docs_page, openapi, problems
 from services.admin_api.announcing import Announce
 from services.admin_api.routes import (
     deliveries,
+    delivery_exports,
+    digests,
     dkim_keys,
     dns,
     domain_limits,
@@ -22,6 +24,11 @@ from services.admin_api.routes import (
     member_imports,
     members,
     messages,
+    newsletter_attachments,
+    newsletter_life,
+    newsletter_looks,
+    newsletter_templates,
+    newsletters,
     node_defaults,
     nodes,
     notice_templates,
@@ -37,6 +44,8 @@ from services.admin_api.routes.dkim_keys import KeyRoom
 from services.admin_api.routes.dns import CheckDns
 from services.admin_api.routes.parked import Publish
 from services.admin_api.routes.subscription_requests import Follow
+from shared.runtime.preflight import Preflight
+from shared.runtime.specimens import Specimens
 from shared.runtime.subscriptions import Subscriptions
 from shared.store.engine import Database
 
@@ -50,8 +59,15 @@ _RESOURCES = (
     member_imports,
     member_exports,
     members,
+    digests,
     mailings,
     deliveries,
+    delivery_exports,
+    newsletters,
+    newsletter_life,
+    newsletter_attachments,
+    newsletter_looks,
+    newsletter_templates,
     messages,
     held_posts,
     suppressions,
@@ -76,12 +92,14 @@ def application(
     check_dns: CheckDns,
     subscriptions: Subscriptions,
     follow: Follow,
+    preflight: Preflight,
+    specimens: Specimens,
     sync_places: Collection[str] = (),
 ) -> FastAPI:
     """The API on `database`, telling the nodes of changes through `announce`, handing payloads to the queues through
     `publish`, making signing keys with `key_room`, comparing planned records with the DNS through `check_dns`, and
-    deciding about requests with `subscriptions`, with what follows from that by `follow`; members may be read from
-    files at `sync_places`."""
+    deciding about requests with `subscriptions`, with what follows from that by `follow`, looking at newsletters with
+    `preflight` and `specimens`; members may be read from files at `sync_places`."""
     app = FastAPI(
         title="Listfleet",
         version="1",
@@ -101,6 +119,8 @@ def application(
     app.state.check_dns = check_dns
     app.state.subscriptions = subscriptions
     app.state.follow = follow
+    app.state.preflight = preflight
+    app.state.specimens = specimens
     for resource in _RESOURCES:
         app.include_router(resource.router, prefix=BASE)
     problems.install(app)

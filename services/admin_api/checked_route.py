@@ -16,6 +16,8 @@ from shared.contracts.bodies import has_controls
 from shared.store.engine import Database
 
 MAX_BODY_BYTES = 1024 * 1024
+#: Of a text with a million characters, escaped in whatever way, and another one.
+MAX_WRITING_BYTES = 12 * 1024 * 1024
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -44,6 +46,12 @@ class CheckedRoute(APIRoute):
             return await handle(request)
 
         return checked
+
+
+class WritingRoute(CheckedRoute):
+    """A route that takes what an author writes."""
+
+    max_body_bytes = MAX_WRITING_BYTES
 
 
 class StreamingRoute(CheckedRoute):

@@ -18,6 +18,8 @@ from shared.dns.resolver import LookupFailedError, NoSuchDomainError, Resolver
 from shared.runtime.consequences import follow
 from shared.runtime.http import HttpServer
 from shared.runtime.lifecycle import Process
+from shared.runtime.preflight import Preflight
+from shared.runtime.specimens import Specimens
 from shared.runtime.subscriptions import Subscriptions
 from shared.store.engine import Database
 
@@ -45,11 +47,23 @@ def build(settings: AdminSettings) -> Process:
         return True
 
     keys = KeyRoom(settings.secret.encode(), partial(_look_up, Resolver(settings.nameserver, cache_size=0)))
-    check_dns = partial(check, resolver=Resolver(settings.nameserver, lifetime_seconds=QUESTION_SECONDS, cache_size=0))
+    resolver = Resolver(settings.nameserver, lifetime_seconds=QUESTION_SECONDS, cache_size=0)
+    check_dns = partial(check, resolver=resolver)
+    preflight = Preflight(database, resolver, has_pages=settings.public_url is not None)
+    specimens = Specimens(settings.links, settings.tracked_links)
     subscriptions = Subscriptions(settings.links)
     following = partial(follow, database, publisher)
     api = application(
-        database, announce, publish, keys, check_dns, subscriptions, following, sync_places=settings.sync_places
+        database,
+        announce,
+        publish,
+        keys,
+        check_dns,
+        subscriptions,
+        following,
+        preflight,
+        specimens,
+        sync_places=settings.sync_places,
     )
     server = HttpServer(api, settings.admin_host, settings.admin_port)
 

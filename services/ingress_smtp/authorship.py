@@ -10,7 +10,7 @@ from datetime import datetime
 from services.ingress_smtp.trace import Client
 from shared.core.address import Address, InvalidAddress
 from shared.core.authorship import Belief
-from shared.core.dmarc import DmarcRecord, organizational_domain, record_that_counts
+from shared.core.dmarc import DmarcRecord, PublishedPolicy, organizational_domain, policy_of, record_that_counts
 from shared.core.spf import Question, SpfResult
 from shared.dns.dmarc import dmarc_records
 from shared.dns.resolver import LookupFailedError, NoSuchDomainError, Resolver
@@ -55,7 +55,7 @@ class Authorship:
     async def _belief(self, content: bytes, domains: set[str], envelope_sender: str, client: Client) -> Belief:
         asking = _Asking(self._resolver, content, envelope_sender, client, self._now())
         beliefs = [await asking.belief_in(domain) for domain in sorted(domains)]
-        for belief in (Belief.UNPROVEN, Belief.UNKNOWN_NOW):
+        for belief in (Belief.DISOWNED, Belief.UNPROVEN, Belief.UNKNOWN_NOW):
             if belief in beliefs:
                 return belief
         return Belief.PROVEN
@@ -98,7 +98,10 @@ class _Asking:
             if is_aligned and is_proven:
                 return Belief.PROVEN
             is_unknown |= is_proven is None or (is_aligned is None and is_proven)
-        return Belief.UNKNOWN_NOW if is_unknown else Belief.UNPROVEN
+        if is_unknown:
+            return Belief.UNKNOWN_NOW
+        asked_for = policy_of(author_domain, records or {})
+        return Belief.UNPROVEN if asked_for is PublishedPolicy.NONE else Belief.DISOWNED
 
     async def _by_spf(
         self, author_domain: str, records: dict[str, DmarcRecord] | None, policy: DmarcRecord | None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import functools
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -71,6 +72,11 @@ def client_of(proxy: ProxyData) -> tuple[str, int] | None:
     return str(proxy.src_addr), proxy.src_port
 
 
+@functools.cache
+def _command_names(session_type: type) -> list[str]:
+    return [name for name in dir(session_type) if name.startswith("smtp_")]
+
+
 class _Commands(dict[str, Any]):
     """The library's table of commands, with an answer of ours for all others: its own ends the session for good."""
 
@@ -118,6 +124,11 @@ class SmtpConnection(SMTP):
         self._on_end = on_end
         self._error_count = 0
         self._heard_at_seconds = loop.time()
+
+    def __dir__(self) -> list[str]:
+        """Where the library looks for its commands, for each session anew: all names would take four fifths of the time
+        that a session takes to begin."""
+        return _command_names(type(self))  # type: ignore[arg-type]  # mypy looks at an instance's __hash__
 
     @property
     def client_address(self) -> str:

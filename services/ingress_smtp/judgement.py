@@ -18,6 +18,7 @@ from shared.store.messages import NewTarget
 from shared.store.posts import PostsToday
 
 _MODERATORS = frozenset({MemberRole.MODERATOR, MemberRole.OWNER})
+_DISOWNED = "Not obeyed: its author's domain asks that such mail be set aside (DMARC)."
 _NO_POSTS = PostsToday(0, 0, 0)
 
 
@@ -58,8 +59,10 @@ class Case:
     def target(self, examined: Examined, belief: Belief) -> NewTarget:
         """What is stored of it."""
         list_id = self.route.posted_to.id if self.route.posted_to else self.route.list_id
-        if self.route.posted_to is None:
+        if self.route.posted_to is None and not self.route.speaks_for_author:
             return NewTarget(self.route.address, self.route.kind, list_id)
+        if self.route.speaks_for_author and belief is Belief.DISOWNED:
+            return NewTarget(self.route.address, self.route.kind, list_id, TargetState.KEPT, _DISOWNED)
         state, because = _outcome(self.verdict(belief))
         is_proven = belief is Belief.PROVEN
         author = examined.post.authors[0] if examined.post.authors else None
@@ -89,7 +92,7 @@ async def case_of(route: Route, examined: Examined, records: Records, max_messag
     """The case of one recipient; what is no post is accepted."""
     posted_to = route.posted_to
     if posted_to is None:
-        return Case(route, Accept(), Accept())
+        return Case(route, Accept(), Accept(), route.speaks_for_author)
     keys = sorted({author.key for author in examined.post.authors})
     rules = posted_to.rules
     counts_authors = rules.max_posts_a_day_per_author is not None

@@ -33,6 +33,8 @@ class Route:
     posted_to: KnownList | None = None
     #: For a list's other addresses, where the address names the list.
     list_id: int | None = None
+    #: What is asked for here is asked in the author's name. (With a token it is in the name of whoever has that.)
+    speaks_for_author: bool = False
 
 
 class Directory(Protocol):
@@ -89,4 +91,7 @@ async def _through_a_door(address: str, directory: Directory) -> Route | None:
     if not door.list_name:
         return Route(address, TargetKind.COMMAND)
     known = await directory.find_list(door.list_name, domain)
-    return None if known is None else Route(address, _KINDS.get(door.door, TargetKind.COMMAND), list_id=known.id)
+    if known is None:
+        return None
+    kind = _KINDS.get(door.door, TargetKind.COMMAND)
+    return Route(address, kind, list_id=known.id, speaks_for_author=kind is TargetKind.COMMAND and not door.token)

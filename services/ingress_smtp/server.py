@@ -14,7 +14,7 @@ from shared.core.smtp_reply import Reply
 _CROWDED_OUT = Reply(421, "4.3.2 Too many sessions, please try again later")
 
 #: At most so many connections wait to be accepted.
-_BACKLOG = 512
+_BACKLOG = 4096
 
 
 class _Door(asyncio.Protocol):

@@ -14,6 +14,7 @@ from shared.core.delivery import Outcome, OutcomeKind
 from shared.mail.dkim import Canonical, Signer
 from shared.mail.segments import TokenSlot, Wire
 from shared.mail.tracking import Tracking
+from shared.runtime.copies import member_values
 from shared.store.claims import Recipient
 
 _log = structlog.get_logger(__name__)
@@ -55,6 +56,8 @@ class PersonalContent:
     has_utf8_header: bool
     #: Makes the member's own token, for copies that have one.
     leave_token: Callable[[int], str] | None = None
+    #: Makes the member's own links, by the merge fields that they stand for.
+    own_links: Callable[[int], Mapping[str, str]] | None = None
     #: Makes the tokens by which the copy tells that it is read.
     tracking: Tracking | None = None
 
@@ -74,19 +77,16 @@ class PersonalContent:
         return WireContent(segments, self.has_8bit, self.return_domain, self.has_utf8_header)
 
     def _values(self, recipient: Recipient) -> Mapping[str, str]:
-        """What the slots are filled with. Of fields, numbers and truth values are written as JSON writes them."""
+        """What the slots are filled with."""
         tokens = {} if self.leave_token is None else {TokenSlot.VALUE: self.leave_token(recipient.member_id)}
         if self.tracking is not None:
             tokens |= self.tracking.values(recipient.delivery_id, self.wire.reader_purposes)
         if not self.wire.has_merge_fields:
             return tokens
         fields = json.loads(recipient.fields_json)
-        values = {
-            name: value if isinstance(value, str) else json.dumps(value)
-            for name, value in fields.items()
-            if value is not None
-        }
-        return {**values, "email": recipient.address, "display_name": recipient.display_name, **tokens}
+        values = member_values(fields, address=recipient.address, display_name=recipient.display_name)
+        own_links = {} if self.own_links is None else self.own_links(recipient.member_id)
+        return {**values, **own_links, **tokens}
 
 
 class Copies:

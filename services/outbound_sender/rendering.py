@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,18 +15,15 @@ import structlog
 from services.outbound_sender.copies import Copies, PersonalContent, WireContent
 from shared.core.delivery import Outcome, OutcomeKind
 from shared.core.links import Links
-from shared.core.mailing import MailingKind
-from shared.core.membership import PostingPolicy
 from shared.core.tracking import TrackedLinks, TrackingPolicy
 from shared.core.verp import mailing_return_path_local
 from shared.mail.dkim import Canonical, Signer, SigningKey
 from shared.mail.headers import has_utf8_header
-from shared.mail.lines import with_crlf
-from shared.mail.one_click import with_one_click
-from shared.mail.segments import Wire, compile_message
-from shared.mail.seven_bit import NotConvertible, to_seven_bit
-from shared.mail.template import ListHeaders, UnreadablePost, compile_post
+from shared.mail.segments import Wire
+from shared.mail.seven_bit import NotConvertible
+from shared.mail.template import UnreadablePost
 from shared.mail.tracking import Tracking
+from shared.runtime.copies import compile_copies
 from shared.store.claims import ClaimedBatch, Recipient
 from shared.store.contents import MailingContent
 from shared.store.sealing import CannotBeOpened
@@ -53,6 +50,7 @@ class CompiledMailing:
     shared_return_path: str | None
     #: Makes the members' tokens, where copies have them.
     leave_token: Callable[[int], str] | None = None
+    own_links: Callable[[int], Mapping[str, str]] | None = None
     #: How copies tell that they are read, where they do.
     tracking: Tracking | None = None
 
@@ -68,6 +66,7 @@ class CompiledMailing:
                 self.has_8bit,
                 self.has_utf8_header,
                 self.leave_token,
+                self.own_links,
                 self.tracking,
             )
         digests = self.canonical.digests()
@@ -213,38 +212,10 @@ def compile_mailing(
     tracking: Tracking | None = None,
     seven_bit: bool = False,
 ) -> CompiledMailing:
-    """A post with its list's headers, or a forwarded message as it is; with the local part of the one return path of
-    all its recipients, if they have one. With `seven_bit` it is re-encoded, or `NotConvertible`."""
-    if mailing.kind is MailingKind.POST and mailing.list_name and mailing.list_domain:
-        headers = ListHeaders(
-            name=mailing.list_name,
-            domain=mailing.list_domain,
-            display_name=mailing.list_display_name,
-            is_announcement=mailing.posting_policy is PostingPolicy.ANNOUNCEMENT,
-        )
-        content = compile_post(
-            mailing.content,
-            headers,
-            message_id=f"<{mailing.message_uuid}@{mailing.list_domain}>",
-            received_at=mailing.received_at,
-            settings=mailing.copies,
-        )
-    else:
-        content = with_crlf(mailing.content)
-    if seven_bit:
-        content = to_seven_bit(content)
-    message = compile_message(
-        content,
-        is_personal=mailing.personal,
-        has_conditions=mailing.kind is MailingKind.NEWSLETTER,
-        tracking=tracking,
-    )
-    leave_token = None
-    if mailing.one_click and links and links.public_url and mailing.list_name and mailing.list_domain:
-        message = with_one_click(
-            message, public_url=links.public_url, list_name=mailing.list_name, domain=mailing.list_domain
-        )
-        leave_token = links.leave_token
+    """What a mailing's copies are made of; with the local part of the one return path of all its recipients, if they
+    have one. With `seven_bit` it is re-encoded, or `NotConvertible`."""
+    copies = compile_copies(mailing, links=links, tracking=tracking, seven_bit=seven_bit)
+    message = copies.message
     wire = Wire(message)
     return CompiledMailing(
         wire,
@@ -254,6 +225,7 @@ def compile_mailing(
         has_utf8_header=has_utf8_header(b"".join(field for field in message.fields if isinstance(field, bytes))),
         loaded_at=mailing.loaded_at,
         shared_return_path=None if return_path_local is None else f"{return_path_local}@{mailing.return_domain}",
-        leave_token=leave_token,
+        leave_token=copies.leave_token,
+        own_links=copies.own_links,
         tracking=tracking,
     )

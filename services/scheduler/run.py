@@ -24,6 +24,10 @@ class TaskFailed(Exception):
     """The run came to nothing; the text is one sentence for the operator. It is tried again."""
 
 
+class TaskRefused(TaskFailed):
+    """The same, and trying again would be of no use: it is shown as failed at once."""
+
+
 class Run:
     """What is done is done in steps: short transactions that hold the claim, each with where to go on from.
 

@@ -10,10 +10,11 @@ import structlog
 from services.scheduler.release import Releaser
 from shared.broker.connection import BrokerUnavailable
 from shared.broker.publisher import Publisher
-from shared.contracts.commands import ExpandMailing
+from shared.contracts.commands import ExpandMailing, MakeDigest
 from shared.contracts.events import MailReceived, SubscriptionAsked
 from shared.contracts.topology import Lane, TaskQueue
 from shared.store import (
+    digests,
     domain_limits,
     expansion,
     form_tallies,
@@ -57,10 +58,12 @@ class Sweep:
                 await self._finish_mailings()
                 await self._publish_messages()
                 await self._publish_requests()
+                await self._publish_digests()
                 await self._publish_expansions()
                 await self._publish_batches()
                 if sweep % SWEEPS_BETWEEN_CLEANINGS == 0:
                     await self._forget()
+                    await self._close_digests()
             except (StoreUnavailable, BrokerUnavailable) as error:
                 _log.warning("sweep put off", error=str(error))
             await asyncio.sleep(SWEEP_SECONDS)
@@ -88,6 +91,13 @@ class Sweep:
                 connection, due, again_after_seconds=self._republish_after_seconds
             )
 
+    async def _publish_digests(self) -> None:
+        async with self._database.raw() as connection:
+            due = await digests.publish_due(connection)
+        await self._publisher.publish_all(TaskQueue.SCHEDULED.value, [MakeDigest(digest_id) for digest_id in due])
+        async with self._database.raw() as connection:
+            await digests.mark_published(connection, due, again_after_seconds=self._republish_after_seconds)
+
     async def _publish_expansions(self) -> None:
         async with self._database.raw() as connection:
             due = await expansion.expand_due(connection)
@@ -104,6 +114,14 @@ class Sweep:
             queue = lane.limited_queue if is_limited else lane.queue
             if due and await self._publisher.queue_length(queue) < released:
                 await self._releaser.publish(lane, due, is_limited=is_limited)
+
+    async def _close_digests(self) -> None:
+        """What lists had collected before their digests were turned off goes out as their last ones."""
+        async with self._database.raw() as connection:
+            list_ids = await digests.turned_off(connection)
+        for list_id in list_ids:
+            async with self._database.raw_transaction() as connection:
+                await digests.close(connection, list_id)
 
     async def _forget(self) -> None:
         async with self._database.raw_transaction() as connection:

@@ -8,6 +8,8 @@ from typing import Any
 from services.scheduler.clock import Clock
 from services.scheduler.fetching import Fetcher
 from services.scheduler.kinds import doings
+from services.scheduler.kinds.dns_check import DnsCheck
+from services.scheduler.kinds.start_newsletter import StartNewsletter
 from services.scheduler.limited_release import LimitedReleaser
 from services.scheduler.release import Releaser
 from services.scheduler.scoring import Scoring
@@ -19,6 +21,7 @@ from services.scheduler.takeover import Takeover
 from services.scheduler.tasks.authors import Authors
 from services.scheduler.tasks.commands import ObeyCommands
 from services.scheduler.tasks.destinations import Destinations
+from services.scheduler.tasks.digest import MakeDigests
 from services.scheduler.tasks.expansion import Expand
 from services.scheduler.tasks.parking import Park
 from services.scheduler.tasks.post import HandlePost
@@ -29,15 +32,17 @@ from services.scheduler.tasks.subscription import BeginRequest, Leave
 from services.scheduler.worker import dispatched, handled_by
 from shared.broker.consumer import Consumer, read_dead, reader_of
 from shared.broker.publisher import Publisher
-from shared.contracts.commands import ExpandMailing, RunTask
+from shared.contracts.commands import ExpandMailing, MakeDigest, RunTask
 from shared.contracts.events import CopiesRead, LeaveAsked, MailReceived, SubscriptionAsked
 from shared.contracts.topology import PARKED_QUEUE, TRACKING_QUEUE, TaskQueue
 from shared.core.node import NodeKind
+from shared.dns.check import QUESTION_SECONDS, check
 from shared.dns.resolver import Resolver
 from shared.runtime.consequences import follow
 from shared.runtime.lease import LeaseKeeper
 from shared.runtime.lifecycle import Process
 from shared.runtime.moderation import Telling
+from shared.runtime.newsletters import Composer
 from shared.runtime.subscriptions import Subscriptions
 from shared.store.engine import Database
 from shared.store.nodes import Configuration, Vitals
@@ -143,19 +148,38 @@ def build(settings: SchedulerSettings) -> Process:
         publish_within_seconds=settings.publish_within_seconds,
         republish_after_seconds=settings.republish_after_seconds,
     )
+    check_dns = partial(check, resolver=Resolver(settings.nameserver, lifetime_seconds=QUESTION_SECONDS, cache_size=0))
     fetcher = Fetcher(resolver, settings.sync_places, allow_private_hosts=settings.allow_private_hosts)
     run_tasks = RunTasks(
         run_database,
-        doings(fetcher, telling, partial(follow, database, publisher)),
+        doings(
+            fetcher,
+            telling,
+            Subscriptions(settings.links),
+            partial(follow, database, publisher),
+            StartNewsletter(
+                Composer(database),
+                publisher,
+                publish_within_seconds=settings.publish_within_seconds,
+                give_up_after_seconds=settings.give_up_after_seconds,
+            ),
+            DnsCheck(database, check_dns),
+        ),
         node_name=lambda: keeper.name,
         lease_seconds=settings.task_lease_seconds,
         allowed_places=settings.sync_places,
     )
+    make_digest = MakeDigests(
+        database,
+        publisher,
+        publish_within_seconds=settings.publish_within_seconds,
+        give_up_after_seconds=settings.give_up_after_seconds,
+    )
     scheduled = Consumer(
         settings.amqp_url,
         TaskQueue.SCHEDULED.value,
-        reader_of(RunTask),
-        handled_by(run_tasks),
+        reader_of(RunTask, MakeDigest),
+        handled_by(dispatched({RunTask: run_tasks, MakeDigest: make_digest})),
         name=name,
         prefetch=settings.tasks_at_once,
     )

@@ -13,6 +13,7 @@ from shared.contracts.events import LeaveAsked, SubscriptionAsked
 from shared.contracts.topology import TaskQueue
 from shared.core.address import Address, InvalidAddress
 from shared.core.courtesy import MAX_FORMS_A_NETWORK, MAX_FORMS_A_PEER
+from shared.core.digest import DigestFormat
 from shared.core.held_post import HeldDecision
 from shared.core.membership import DeliveryMode, MemberStatus
 from shared.core.subscription import RequestAction, RequestSource, RequestState, SubscriptionPolicy
@@ -57,6 +58,7 @@ class Settings:
     list_address: str
     recipient: str
     mode: DeliveryMode
+    digest_format: DigestFormat
 
 
 class Desk:
@@ -150,14 +152,15 @@ class Desk:
         async with self._database.raw_transaction() as connection:
             return await _settings_of(connection, member_id)
 
-    async def set_mode(self, member_id: int, mode: DeliveryMode) -> Settings | None:
-        """Set how posts come: the settings as they are then."""
+    async def set_mode(self, member_id: int, mode: DeliveryMode, digest_format: DigestFormat | None) -> Settings | None:
+        """Set how posts come, and, unless it is left as it is, what digests look like: the settings as they are
+        then."""
         async with self._database.raw_transaction() as connection:
             before = await _settings_of(connection, member_id)
             if before is None:
                 return None
-            await members.set_mode(connection, member_id, mode)
-            return replace(before, mode=mode)
+            await members.set_mode(connection, member_id, mode, digest_format)
+            return replace(before, mode=mode, digest_format=digest_format or before.digest_format)
 
     async def held_post(self, held_id: int) -> Held | None:
         async with self._database.raw() as connection:
@@ -179,4 +182,4 @@ async def _settings_of(connection: RawConnection, member_id: int) -> Settings | 
     if member is None or member.status is MemberStatus.UNSUBSCRIBED:
         return None
     about = await lists.about(connection, member.list_id)
-    return Settings(about.address, member.address.spelling, member.delivery_mode)
+    return Settings(about.address, member.address.spelling, member.delivery_mode, member.digest_format)

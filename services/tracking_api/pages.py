@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from enum import StrEnum
 from html import escape
+from typing import TypeVar
 
 from shared.core.courtesy import MAX_CONFIRMATIONS
+from shared.core.digest import DigestFormat
 from shared.core.links import CONFIRM_PATH, LEAVE_PATH, PREFERENCES_PATH
 from shared.core.membership import DeliveryMode
+
+T = TypeVar("T", bound=StrEnum)
 
 #: No script, no frame, nothing from elsewhere, forms to here alone; nothing is kept, and no other site learns of the
 #: address.
@@ -22,6 +28,10 @@ _MODE_WORDS = {
     DeliveryMode.MAIL: "Each post as a mail",
     DeliveryMode.DIGEST: "Digests: several posts in one mail",
     DeliveryMode.NOMAIL: "No mail",
+}
+_FORMAT_WORDS = {
+    DigestFormat.MIME: "Each post whole, with its attachments (MIME)",
+    DigestFormat.PLAIN: "One plain text",
 }
 
 
@@ -106,23 +116,36 @@ def leave_page(base: str, token: str, *, list_address: str) -> str:
 
 
 def preferences_page(
-    base: str, token: str, *, list_address: str, recipient: str, mode: DeliveryMode, is_saved: bool = False
+    base: str,
+    token: str,
+    *,
+    list_address: str,
+    recipient: str,
+    mode: DeliveryMode,
+    digest_format: DigestFormat,
+    is_saved: bool = False,
 ) -> str:
     """A member's own settings."""
     path = escape(base + PREFERENCES_PATH + token)
-    choices = "\n".join(
-        f'<label><input type="radio" name="mode" value="{choice}"{" checked" if choice is mode else ""}>'
-        f" {_MODE_WORDS[choice]}</label>"
-        for choice in DeliveryMode
-    )
     return page(
         "Your settings",
         '<p role="status">Saved.</p>' if is_saved else "",
         f"<p>{escape(recipient)} at {escape(list_address)}</p>",
-        f'<form method="post" action="{path}"><fieldset><legend>How do you want the posts?</legend>\n{choices}\n'
-        "</fieldset><button>Save</button></form>",
+        f'<form method="post" action="{path}">',
+        _choices("How do you want the posts?", "mode", _MODE_WORDS, mode),
+        _choices("What shall digests look like?", "digest_format", _FORMAT_WORDS, digest_format),
+        "<button>Save</button></form>",
         f'<form method="post" action="{path}"><button name="leave" value="yes">Leave the list</button></form>',
     )
+
+
+def _choices(question: str, name: str, words: Mapping[T, str], chosen: T) -> str:
+    choices = "\n".join(
+        f'<label><input type="radio" name="{name}" value="{choice}"{" checked" if choice is chosen else ""}>'
+        f" {what}</label>"
+        for choice, what in words.items()
+    )
+    return f"<fieldset><legend>{question}</legend>\n{choices}\n</fieldset>"
 
 
 def _address_form(path: str, label: str, name: str) -> str:

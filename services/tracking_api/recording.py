@@ -38,13 +38,13 @@ class Recorder:
         #: The broker is away: nobody waits for it to say so again.
         self.is_journalling = False
 
-    async def record(self, event: ReadEvent) -> None:
-        """Return when the event will be counted, whatever happens to this process; `JournalFull` when it may not be."""
+    def record(self, event: ReadEvent) -> asyncio.Future[None]:
+        """Done when the event will be counted, whatever happens to this process; `JournalFull` when it may not be."""
         safe: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((event, safe))
         if self._sending is None:
             self._sending = asyncio.create_task(self._send())
-        await safe
+        return safe
 
     async def _send(self) -> None:
         try:

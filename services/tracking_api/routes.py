@@ -17,13 +17,14 @@ from services.tracking_api import pages
 from services.tracking_api.desk import Desk
 from services.tracking_api.forms import TooLarge, body_of, fields
 from services.tracking_api.moderation import ModerationPages
-from services.tracking_api.tracking import Clicks, Opens, Records
+from services.tracking_api.tracking import TrackedApp, Tracking
 from shared.core.address import Address, InvalidAddress
+from shared.core.digest import DigestFormat
 from shared.core.links import CONFIRM_PATH, LEAVE_PATH, PREFERENCES_PATH
 from shared.core.membership import DeliveryMode
 from shared.core.subscription import RequestAction
 from shared.core.tokens import Purpose
-from shared.core.tracking import CLICK_PATH, OPEN_PATH, OPEN_SUFFIX, TrackedLinks
+from shared.core.tracking import CLICK_PATH, OPEN_PATH, OPEN_SUFFIX
 from shared.runtime.subscriptions import Confirmed
 from shared.store.engine import StoreUnavailable
 
@@ -32,19 +33,17 @@ RETRY_AFTER_SECONDS = 60
 _RETRY = {"Retry-After": str(RETRY_AFTER_SECONDS)}
 
 
-def application(
-    desk: Desk, base: str = "", *, tracked_links: TrackedLinks | None = None, recorder: Records | None = None
-) -> Starlette:
+def application(desk: Desk, base: str = "", *, tracking: Tracking | None = None) -> Starlette:
     """Opens and clicks, subscription pages, `/healthz` for the load balancer in front, and one page for all that is not
     known. `base` is the path that the public URL ends with."""
     web = _Web(desk, base)
     unknown = _Unknown()
     tracked = []
-    if tracked_links is not None and recorder is not None:
-        busy = _html(pages.UNAVAILABLE, 503, _RETRY)
+    if tracking is not None:
+        answer = TrackedApp(tracking, unknown, _html(pages.UNAVAILABLE, 503, _RETRY))
         tracked = [
-            Route(CLICK_PATH + "{token}/{target}", Clicks(tracked_links, recorder, unknown, busy)),
-            Route(OPEN_PATH + "{token}" + OPEN_SUFFIX, Opens(tracked_links, recorder, unknown, busy)),
+            Route(CLICK_PATH + "{token}/{target}", answer),
+            Route(OPEN_PATH + "{token}" + OPEN_SUFFIX, answer),
         ]
     return Starlette(
         routes=[
@@ -143,11 +142,13 @@ class _Web:
         if "leave" in form:
             consequences = await self._desk.leave(member_id)
             return _html(pages.LEFT, background=BackgroundTask(self._desk.follow, consequences))
-        mode = form.get("mode", "")
+        mode, named = form.get("mode", ""), form.get("digest_format", "")
         is_saved = mode in set(DeliveryMode)
-        found = await (
-            self._desk.set_mode(member_id, DeliveryMode(mode)) if is_saved else self._desk.settings(member_id)
-        )
+        if is_saved:
+            digest_format = DigestFormat(named) if named in set(DigestFormat) else None
+            found = await self._desk.set_mode(member_id, DeliveryMode(mode), digest_format)
+        else:
+            found = await self._desk.settings(member_id)
         if found is None:
             return _unknown()
         return _html(
@@ -157,6 +158,7 @@ class _Web:
                 list_address=found.list_address,
                 recipient=found.recipient,
                 mode=found.mode,
+                digest_format=found.digest_format,
                 is_saved=is_saved,
             )
         )

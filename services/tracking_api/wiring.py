@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from services.tracking_api.desk import Desk
+from services.tracking_api.front import Front
 from services.tracking_api.journal import Journal
 from services.tracking_api.recording import Recorder
 from services.tracking_api.routes import application
 from services.tracking_api.settings import TrackingSettings
+from services.tracking_api.tracking import Tracking
 from shared.broker.publisher import Publisher
 from shared.runtime.http import HttpServer
 from shared.runtime.lifecycle import Process
@@ -26,15 +30,17 @@ def build(settings: TrackingSettings) -> Process:
     journal = Journal(settings.tracking_journal, max_bytes=settings.tracking_journal_bytes)
     recorder = Recorder(events, journal)
     desk = Desk(database, publisher, Subscriptions(links), links.tokens)
+    tracking = Tracking(settings.tracked_links, recorder) if settings.tracked_links is not None else None
     server = HttpServer(
-        application(desk, settings.base, tracked_links=settings.tracked_links, recorder=recorder),
+        application(desk, settings.base, tracking=tracking),
         settings.tracking_host,
         settings.tracking_port,
         trusted_proxies=settings.trusted_proxies,
+        front=partial(Front, tracking) if tracking is not None else None,
     )
 
     async def start() -> None:
-        if settings.tracked_links is not None:
+        if tracking is not None:
             journal.open()
 
     async def nothing() -> None:

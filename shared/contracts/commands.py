@@ -21,3 +21,9 @@ class RunTask(Payload, frozen=True, tag="RunTask/1"):
     """Do this run of a scheduled task, if its row can be claimed."""
 
     run_id: int
+
+
+class MakeDigest(Payload, frozen=True, tag="MakeDigest/1"):
+    """Make the mailings of this digest, which is closed, as far as its rows say that it is time for them."""
+
+    digest_id: int

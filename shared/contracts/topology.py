@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from shared.contracts.base import Payload, UnreadablePayload
-from shared.contracts.commands import ExpandMailing, RunTask, SendBatch
+from shared.contracts.commands import ExpandMailing, MakeDigest, RunTask, SendBatch
 from shared.contracts.events import (
     AddressSuppressed,
     CopiesRead,
@@ -110,6 +110,7 @@ KNOWN_PAYLOADS = (
     SendBatch
     | ExpandMailing
     | RunTask
+    | MakeDigest
     | MailReceived
     | NodeSettingsChanged
     | DeliveriesCancelled

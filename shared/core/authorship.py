@@ -1,4 +1,4 @@
-"""Whether a post is by whom its From field names."""
+"""Whether a message is by whom its From field names."""
 
 from __future__ import annotations
 
@@ -12,5 +12,7 @@ class Belief(Enum):
     PROVEN = auto()
     #: Anybody may have written it.
     UNPROVEN = auto()
+    #: The same, and an author's domain asks that such mail be set aside or refused (RFC 9989).
+    DISOWNED = auto()
     #: The DNS did not answer, and with its answer it might be proven.
     UNKNOWN_NOW = auto()

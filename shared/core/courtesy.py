@@ -23,6 +23,8 @@ class CountedAs(StrEnum):
 #: Of one list, and of all.
 MAX_CONFIRMATIONS_OF_A_LIST = 1
 MAX_CONFIRMATIONS = 3
+#: Of one list to all mailboxes together, not counting what was answered or what its owners asked for.
+MAX_CONFIRMATIONS_BY_A_LIST = 500
 MAX_ANSWERS = 10
 _MAX_IN_ALL = {
     CountedAs.CONFIRMATION: MAX_CONFIRMATIONS,
@@ -41,9 +43,12 @@ MAX_COMMANDS_A_NETWORK = 600
 _NETWORK_BITS = {4: 24, 6: 64}
 
 
-def has_room(counted_as: CountedAs, *, of_the_list: int, in_all: int) -> bool:
-    """Whether a mailbox that got so many of the kind within 24 hours may get one more."""
-    if counted_as is CountedAs.CONFIRMATION and of_the_list >= MAX_CONFIRMATIONS_OF_A_LIST:
+def has_room(counted_as: CountedAs, *, of_the_list: int, in_all: int, by_the_list: int = 0) -> bool:
+    """Whether a mailbox that got so many of the kind within 24 hours, of this list and in all, may get one more, and
+    the list may send one more that sent so many to everybody."""
+    if counted_as is CountedAs.CONFIRMATION and (
+        of_the_list >= MAX_CONFIRMATIONS_OF_A_LIST or by_the_list >= MAX_CONFIRMATIONS_BY_A_LIST
+    ):
         return False
     return in_all < _MAX_IN_ALL[counted_as]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from shared.core.list_address import Door, DoorAddress
 from shared.core.tokens import Purpose, Tokens
@@ -12,6 +12,12 @@ CONFIRM_PATH = "/confirm/"
 LEAVE_PATH = "/leave/"
 PREFERENCES_PATH = "/preferences/"
 MODERATION_PATH = "/held/"
+
+#: Merge fields that stand for links of the recipient's own: to leave, and to see and change how the list comes.
+UNSUBSCRIBE_FIELD = "unsubscribe_url"
+PREFERENCES_FIELD = "preferences_url"
+#: A copy's link to preferences is good for so long; the one for leaving as long as there is the mail.
+PREFERENCES_IN_COPIES = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,14 @@ class Links:
     def leave_token(self, member_id: int) -> str:
         """Ends the membership, below `LEAVE_PATH` and at LIST-leave+token@, for as long as there is the mail."""
         return self.tokens.make(Purpose.LEAVE, member_id)
+
+    def of_member(self, member_id: int, *, sent_at: datetime) -> dict[str, str]:
+        """The links of the member's own copy, by merge field; none where there are no pages."""
+        preferences_url = self.preferences_url(member_id, ends_at=sent_at + PREFERENCES_IN_COPIES)
+        if self.public_url is None or preferences_url is None:
+            return {}
+        leave_url = self.public_url + LEAVE_PATH + self.leave_token(member_id)
+        return {UNSUBSCRIBE_FIELD: leave_url, PREFERENCES_FIELD: preferences_url}
 
     def preferences_url(self, member_id: int, *, ends_at: datetime) -> str | None:
         """The member's own page; `None` where there are no pages."""

@@ -16,6 +16,8 @@ class MailingKind(StrEnum):
     NOTICE = "notice"
     #: A sending of a newsletter.
     NEWSLETTER = "newsletter"
+    #: Posts of a list, collected for members who want few mails.
+    DIGEST = "digest"
 
 
 class MailingState(StrEnum):

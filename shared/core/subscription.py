@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import Enum, StrEnum, auto
 
+from shared.core.digest import DigestFormat
 from shared.core.membership import DeliveryMode, MemberStatus
 
 
@@ -30,6 +31,8 @@ class RequestAction(StrEnum):
     LEAVE = "leave"
     SET_MAIL = "set_mail"
     SET_DIGEST = "set_digest"
+    SET_DIGEST_MIME = "set_digest_mime"
+    SET_DIGEST_PLAIN = "set_digest_plain"
     SET_NOMAIL = "set_nomail"
     #: A link to the page with all of this.
     PREFERENCES = "preferences"
@@ -37,18 +40,27 @@ class RequestAction(StrEnum):
     @property
     def mode(self) -> DeliveryMode | None:
         """How posts shall come, where that is what is asked."""
-        return _MODES.get(self)
+        choice = _CHOICES.get(self)
+        return choice[0] if choice else None
+
+    @property
+    def digest_format(self) -> DigestFormat | None:
+        """What digests shall look like, where that is asked, too."""
+        choice = _CHOICES.get(self)
+        return choice[1] if choice else None
 
     @classmethod
-    def setting(cls, mode: DeliveryMode) -> RequestAction:
+    def setting(cls, mode: DeliveryMode, digest_format: DigestFormat | None = None) -> RequestAction:
         """The action that makes posts come so."""
-        return next(action for action, its_mode in _MODES.items() if its_mode is mode)
+        return next(action for action, choice in _CHOICES.items() if choice == (mode, digest_format))
 
 
-_MODES = {
-    RequestAction.SET_MAIL: DeliveryMode.MAIL,
-    RequestAction.SET_DIGEST: DeliveryMode.DIGEST,
-    RequestAction.SET_NOMAIL: DeliveryMode.NOMAIL,
+_CHOICES = {
+    RequestAction.SET_MAIL: (DeliveryMode.MAIL, None),
+    RequestAction.SET_DIGEST: (DeliveryMode.DIGEST, None),
+    RequestAction.SET_DIGEST_MIME: (DeliveryMode.DIGEST, DigestFormat.MIME),
+    RequestAction.SET_DIGEST_PLAIN: (DeliveryMode.DIGEST, DigestFormat.PLAIN),
+    RequestAction.SET_NOMAIL: (DeliveryMode.NOMAIL, None),
 }
 
 
@@ -71,7 +83,7 @@ class RequestState(StrEnum):
     PENDING = "pending"
     DONE = "done"
     REJECTED = "rejected"
-    #: Nothing was to be done: not a member, a member already, the list is closed, asked too often.
+    #: Nothing was to be done: not a member, a member already, the list is closed, asked too often, not decided in time.
     DROPPED = "dropped"
 
 

@@ -13,8 +13,18 @@ class TaskKind(StrEnum):
     PURGE = "purge"
     #: Reads a list's members from a file at an address.
     MEMBER_SYNC = "member_sync"
+    #: Counts what became of mailings' deliveries, so that statistics of large ones are quick.
+    ROLL_UP = "roll_up"
+    #: Compares the records that the cluster needs with what the DNS has.
+    DNS_CHECK = "dns_check"
     #: Reminds moderators of posts that wait for them, and ends those that waited too long.
     HELD_POSTS = "held_posts"
+    #: Makes a mailing of a newsletter.
+    START_NEWSLETTER = "start_newsletter"
+    #: Sends what a list has collected for readers of digests.
+    DIGEST = "digest"
+    #: Reminds members who are held after bounces, and lets those go who do not answer.
+    HELD_MEMBERS = "held_members"
 
 
 class MissedPolicy(StrEnum):

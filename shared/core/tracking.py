@@ -28,6 +28,7 @@ MAX_TARGET_CHARACTERS = 1500
 _MAX_TARGET_PART = 2100
 
 _TARGET_MAC_OCTETS = 10
+_MAX_GOOD_TARGETS = 1024
 # What browsers leave out, or take for a slash.
 _ODD = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
 _WEB = re.compile(r"https?://", re.IGNORECASE)
@@ -101,33 +102,17 @@ class TrackedLinks:
 
     def read_open(self, token: str) -> Reader | None:
         """Whose copy the address of an image names; `None` when it is none of ours."""
-        return self._read(Purpose.OPEN, token, None)
+        octets = octets_of(token)
+        return next((reader for key in self._keys if (reader := key.reader(Purpose.OPEN, octets))), None)
 
     def read_click(self, token: str, target: str) -> Click | None:
         """Whose copy and which link an address names; `None` when it is none of ours."""
-        if len(target) > _MAX_TARGET_PART or not target.isascii():
-            return None
-        try:
-            octets = urlsafe_b64decode(target + "=" * (-len(target) % 4))
-        except binascii.Error:
-            return None
-        # The decoder skips what is no digit, and ignores bits behind the last.
-        if urlsafe_b64encode(octets).rstrip(b"=") != target.encode():
-            return None
-        reader = self._read(Purpose.CLICK, token, octets)
-        url = octets[_TARGET_MAC_OCTETS:].decode("latin-1")
-        return Click(reader, url) if reader and target_of(url) == url else None
-
-    def _read(self, purpose: Purpose, token: str, target: bytes | None) -> Reader | None:
         octets = octets_of(token)
         for key in self._keys:
-            plain = key.tokens.plain(purpose, octets)
-            if plain is None:
-                continue
-            mailing_id = int.from_bytes(plain[:NUMBER_OCTETS], "big")
-            if target is not None and not key.has_signed(mailing_id, target):
-                continue
-            return Reader(mailing_id, int.from_bytes(plain[NUMBER_OCTETS:], "big") or None)
+            reader = key.reader(Purpose.CLICK, octets)
+            url = reader and key.url(reader.mailing_id, target)
+            if reader and url:
+                return Click(reader, url)
         return None
 
 
@@ -137,6 +122,28 @@ class _Key:
     def __init__(self, secret: bytes) -> None:
         self.tokens = TokenKey(secret, (2 * NUMBER_OCTETS,))
         self._targets = hashlib.blake2b(digest_size=_TARGET_MAC_OCTETS, key=key_of(secret), person=b"link's target")
+        #: By mailing and target: those that were found good a while ago. All recipients of a mailing have the same.
+        self._good: dict[tuple[int, str], str] = {}
+
+    def reader(self, purpose: Purpose, octets: bytes) -> Reader | None:
+        """Whom a token of this key, as octets, names for this purpose; `None` when it is none."""
+        plain = self.tokens.plain(purpose, octets)
+        if plain is None:
+            return None
+        return Reader(
+            int.from_bytes(plain[:NUMBER_OCTETS], "big"), int.from_bytes(plain[NUMBER_OCTETS:], "big") or None
+        )
+
+    def url(self, mailing_id: int, target: str) -> str | None:
+        """Where a target of the mailing leads, when this key has signed it."""
+        url = self._good.get((mailing_id, target))
+        if url is None:
+            url = self._checked(mailing_id, target)
+            if url is not None:
+                if len(self._good) >= _MAX_GOOD_TARGETS:
+                    self._good.clear()
+                self._good[mailing_id, target] = url
+        return url
 
     def target_mac(self, mailing_id: int, url: bytes) -> bytes:
         mac = self._targets.copy()
@@ -144,9 +151,21 @@ class _Key:
         mac.update(url)
         return mac.digest()
 
-    def has_signed(self, mailing_id: int, target: bytes) -> bool:
-        mac, url = target[:_TARGET_MAC_OCTETS], target[_TARGET_MAC_OCTETS:]
-        return hmac.compare_digest(mac, self.target_mac(mailing_id, url))
+    def _checked(self, mailing_id: int, target: str) -> str | None:
+        if len(target) > _MAX_TARGET_PART or not target.isascii():
+            return None
+        try:
+            octets = urlsafe_b64decode(target + "=" * (-len(target) % 4))
+        except binascii.Error:
+            return None
+        # The decoder skips what is no digit, and ignores bits behind the last.
+        if urlsafe_b64encode(octets).rstrip(b"=") != target.encode():
+            return None
+        mac, url_octets = octets[:_TARGET_MAC_OCTETS], octets[_TARGET_MAC_OCTETS:]
+        if not hmac.compare_digest(mac, self.target_mac(mailing_id, url_octets)):
+            return None
+        url = url_octets.decode("latin-1")
+        return url if target_of(url) == url else None
 
 
 def _octets(number: int) -> bytes:

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from shared.core.dmarc import DmarcRecord, PublishedPolicy, policy_of, read_record, record_that_counts, walk
-from shared.dns.resolver import MxRecord, NoSuchDomainError
+from shared.core.dmarc import (
+    DmarcRecord,
+    PublishedPolicy,
+    organizational_domain,
+    policy_of,
+    read_record,
+    record_that_counts,
+    walk,
+)
+from shared.core.preflight.draft import Alignment
+from shared.dns.resolver import LookupFailedError, MxRecord, NoSuchDomainError
 
 
 class Records(Protocol):
@@ -46,3 +55,21 @@ async def _exists(resolver: Records, domain: str) -> bool:
     except NoSuchDomainError:
         return False
     return True
+
+
+async def alignment(resolver: Records, from_domain: str, proven_domain: str) -> tuple[Alignment, PublishedPolicy]:
+    """Whether SPF or DKIM for `proven_domain` is good for mail from `from_domain` (§4.10), and what is asked for about
+    mail where it is not; both in A-labels. Asks nothing when they are one."""
+    if from_domain == proven_domain:
+        return Alignment.ALIGNED, PublishedPolicy.NONE
+    try:
+        records = await dmarc_records(resolver, from_domain)
+        name = record_that_counts(from_domain, records)
+        is_strict = name is not None and records[name].strict_dkim and records[name].strict_spf
+        if not is_strict:
+            others = await dmarc_records(resolver, proven_domain)
+            if organizational_domain(proven_domain, others) == organizational_domain(from_domain, records):
+                return Alignment.ALIGNED, PublishedPolicy.NONE
+        return Alignment.UNALIGNED, await published_policy(resolver, from_domain)
+    except LookupFailedError:
+        return Alignment.UNKNOWN, PublishedPolicy.NONE

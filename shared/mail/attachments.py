@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 from shared.core.posting.post import Attachment
-from shared.mail.parts import MAX_DEPTH, MAX_PARTS, boundary_of, part_at, spans_of
+from shared.mail.parts import MAX_DEPTH, MAX_PARTS, Part, boundary_of, part_at, spans_of
 from shared.mail.words import decode_words
 
 _NAME = re.compile(
@@ -64,8 +64,22 @@ def find_attachments(raw: bytes) -> Found:
     return Found(tuple(found), has_more or bool(to_visit))
 
 
+def file_name(part: Part) -> str:
+    """What the part's file is called, for a reader; empty when it has no name."""
+    disposition = part.header.first("content-disposition")
+    names = _names(f"{disposition.text if disposition else ''};{part.content_type}")
+    return next((name for name in names if name), "")
+
+
 def _file_names(parameters: str) -> list[str]:
-    """The names that the parameters give, lower-case: plain, in encoded words, or by RFC 2231, in pieces or not.
+    """The names that the parameters give, lower-case and without what Windows leaves out at their ends."""
+    # Windows opens `evil.exe. ` as `evil.exe`.
+    clean = (name.lower().rstrip(". ") for name in _names(parameters))
+    return [name for name in clean if name]
+
+
+def _names(parameters: str) -> list[str]:
+    """The names that the parameters give: plain, in encoded words, or by RFC 2231, in pieces or not.
 
     Programs differ in which of several they take, so each counts.
     """
@@ -78,7 +92,4 @@ def _file_names(parameters: str) -> list[str]:
             # Character set and language stand before the first piece.
             value = unquote_to_bytes(value.rpartition("'")[2]).decode("utf-8", "replace")
         (names if number is None else pieces).append(value)
-    every = [*names, "".join(pieces)]
-    # Windows opens `evil.exe. ` as `evil.exe`.
-    clean = (decode_words(name)[-_MAX_NAME_CHARACTERS:].lower().rstrip(". ") for name in every)
-    return [name for name in clean if name]
+    return [decode_words(name)[-_MAX_NAME_CHARACTERS:] for name in (*names, "".join(pieces))]

@@ -1,7 +1,8 @@
 """Commands to a list, read from the subject and the first text of a message: bounded, linear, and never failing.
 
-One command a line: `join`, `leave`, `set mail|digest|nomail`, `confirm TOKEN`, `which`, `help`; `end` ends them, and so
-does a signature or a quoted message. What is quoted is not read, neither by `>` nor by HTML's blockquote.
+One command a line: `join`, `leave`, `set mail|digest|nomail`, `set digest mime|plain`, `confirm TOKEN`, `which`,
+`help`; `end` ends them, and so does a signature or a quoted message. What is quoted is not read, neither by `>` nor by
+HTML's blockquote.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from shared.core.digest import DigestFormat
 from shared.core.membership import DeliveryMode
 from shared.mail.headers import STORED, Header, scan
 from shared.mail.lines import with_crlf
@@ -62,6 +64,8 @@ class Command:
     kind: CommandKind
     #: For `SET`.
     mode: DeliveryMode | None = None
+    #: For `SET` to digests, where it is said.
+    digest_format: DigestFormat | None = None
     #: For `CONFIRM`; letters and digits, lower-case.
     token: str = ""
 
@@ -113,13 +117,19 @@ def _command(line: str) -> Command | object | None:
         return _ENDS
     kind = _WORDS.get(first)
     if kind is CommandKind.SET:
-        mode = words[1].rstrip(".,;:!") if len(words) == 2 else ""
-        return Command(kind, mode=DeliveryMode(mode)) if mode in set(DeliveryMode) else None
+        return _setting(" ".join(words[1:]).rstrip(".,;:!"))
     if kind is CommandKind.CONFIRM:
         token = words[1] if len(words) == 2 else ""
         return Command(kind, token=token) if token.isascii() and token.isalnum() and len(token) <= 100 else None
     # `join the dots` is prose.
     return Command(kind) if kind and len(words) == 1 else None
+
+
+def _setting(choice: str) -> Command | None:
+    mode, _, digest_format = choice.partition(" ")
+    if mode == DeliveryMode.DIGEST and digest_format in set(DigestFormat):
+        return Command(CommandKind.SET, mode=DeliveryMode.DIGEST, digest_format=DigestFormat(digest_format))
+    return Command(CommandKind.SET, mode=DeliveryMode(choice)) if choice in set(DeliveryMode) else None
 
 
 def _own_lines(text: str) -> list[str]:

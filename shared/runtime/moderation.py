@@ -19,6 +19,7 @@ from shared.runtime import notices
 from shared.runtime.consequences import Consequences
 from shared.runtime.notices import Notice
 from shared.store import held_posts, messages
+from shared.store import notices as kept_notices
 from shared.store.engine import RawConnection
 from shared.store.held_posts import Held
 
@@ -44,8 +45,10 @@ class Telling:
 
     async def tell_of(self, connection: RawConnection, held: Held) -> Consequences:
         """Tell the moderators of a post that is held now, and its author that it is. Repeated, nothing is sent."""
-        told = await self._tell_moderators(connection, held, "new")
         author = _author(held)
+        if author is not None:
+            await kept_notices.lock(connection, [author, *await self._moderators(connection, held.list_id)])
+        told = await self._tell_moderators(connection, held, "new")
         if author is None or not held.tells_author or held.came_through_a_list:
             return told
         notice = Notice(
@@ -72,7 +75,9 @@ class Telling:
             **self._urls(held),
         }
         told = Consequences()
-        for to in await self._moderators(connection, held.list_id):
+        moderators = await self._moderators(connection, held.list_id)
+        await kept_notices.lock(connection, moderators)
+        for to in moderators:
             cause = f"held:{held.id}:{word}:{to.key}"
             # Anybody can make many; those that nobody is told of are reminded of, and in the API.
             notice = Notice(NoticeKind.POST_TO_MODERATE, cause, held.list_id, to, values, counted_as=CountedAs.HELD)
@@ -81,8 +86,6 @@ class Telling:
 
     async def _moderators(self, connection: RawConnection, list_id: int) -> Sequence[Address]:
         found = [Address.parse(email) for email in await held_posts.moderators_of(connection, list_id)]
-        # In one order for all lists: `has_room` locks each mailbox until the transaction ends.
-        found.sort(key=lambda address: address.counting_key)
         return found or ([Address.parse(self.operator_address)] if self.operator_address else [])
 
     def _urls(self, held: Held) -> dict[str, str]:

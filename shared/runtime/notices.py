@@ -14,7 +14,7 @@ from shared.mail.notices import NoticeText, Writing, compose, subject_of
 from shared.mail.template import ListHeaders
 from shared.store import lists, notice_templates, notices
 from shared.store.engine import RawConnection
-from shared.store.notices import ComposedNotice
+from shared.store.own_mail import OwnMail
 
 #: What nobody published by then, the sweep does.
 PUBLISH_AFTER_SECONDS = 5.0
@@ -41,7 +41,10 @@ class Notice:
 
 async def has_room(connection: RawConnection, notice: Notice) -> bool:
     """Whether the mailbox may get this one, too; in the transaction that sends it."""
-    return notice.counted_as is None or await notices.has_room(connection, notice.counted_as, notice.list_id, notice.to)
+    is_wish = notice.kind is NoticeKind.INVITATION
+    return notice.counted_as is None or await notices.has_room(
+        connection, notice.counted_as, notice.list_id, notice.to, is_owners_wish=is_wish
+    )
 
 
 async def send(connection: RawConnection, notice: Notice) -> Sequence[int]:
@@ -71,12 +74,12 @@ async def send(connection: RawConnection, notice: Notice) -> Sequence[int]:
         is_answer=notice.is_answer,
     )
     message_uuid = uuid4()
-    composed = ComposedNotice(
+    composed = OwnMail(
         message_uuid=message_uuid,
         content=compose(writing, message_uuid=message_uuid, written_at=datetime.now(UTC)),
         subject=subject_of(writing),
         domain=listed.domain,
-        to=notice.to,
+        to=[notice.to],
     )
     return await notices.release_to(connection, notice.cause, composed, publish_after_seconds=PUBLISH_AFTER_SECONDS)
 

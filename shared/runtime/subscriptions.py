@@ -12,6 +12,7 @@ from enum import Enum, auto
 
 from shared.core.address import Address
 from shared.core.courtesy import CountedAs
+from shared.core.digest import DigestFormat
 from shared.core.links import Links
 from shared.core.list_address import Door, DoorAddress
 from shared.core.membership import DeliveryMode, MemberStatus
@@ -43,6 +44,7 @@ MODE_WORDS = {
     DeliveryMode.DIGEST: "digests",
     DeliveryMode.NOMAIL: "no mail",
 }
+_FORMAT_WORDS = {DigestFormat.MIME: ", each post whole (MIME)", DigestFormat.PLAIN: ", as plain text"}
 
 
 class Confirmed(Enum):
@@ -161,7 +163,7 @@ class Subscriptions:
         values = {
             "confirm_address": address,
             "confirm_url": self._links.confirm_url(about.name, about.domain, request.id),
-            "change": MODE_WORDS[request.action.mode] if request.action.mode else "",
+            "change": _change(request.action),
         }
         if request.source is RequestSource.INVITATION:
             kind = NoticeKind.INVITATION
@@ -181,8 +183,10 @@ class Subscriptions:
             await subscription_requests.move(connection, request.id, RequestState.DROPPED)
             return Consequences()
         await subscription_requests.move(connection, request.id, RequestState.PENDING)
+        owners = await members.owners(connection, about.id)
+        await kept_notices.lock(connection, [request.address, *owners])
         done = await say.counted(NoticeKind.AWAITING_APPROVAL, CountedAs.CONFIRMATION)
-        for owner in await members.owners(connection, about.id):
+        for owner in owners:
             wanted = Notice(
                 NoticeKind.APPROVAL_WANTED,
                 f"{_cause(request, 'wanted')}:{owner.key}",
@@ -214,8 +218,8 @@ class Subscriptions:
             return await self.leave(connection, member.id) + await say.say(NoticeKind.GOODBYE)
         if request.action.mode is None:
             raise ValueError(f"{request.action} is nothing to do")
-        await members.set_mode(connection, member.id, request.action.mode)
-        return await say.say(NoticeKind.CHANGED, change=MODE_WORDS[request.action.mode])
+        await members.set_mode(connection, member.id, request.action.mode, request.action.digest_format)
+        return await say.say(NoticeKind.CHANGED, change=_change(request.action))
 
     async def _mail_link(self, member: Membership, say: _Answerer) -> Consequences:
         ends_at = datetime.now(UTC) + timedelta(hours=PREFERENCES_HOURS)
@@ -269,6 +273,13 @@ class _Answerer:
         """Say `line` with the other results."""
         also = _Answerer(self.connection, self.about, self.request, (*self.results, line))
         return await also.counted(NoticeKind.ANSWER, CountedAs.ANSWER)
+
+
+def _change(action: RequestAction) -> str:
+    """What the action changes, in words; empty for one that changes no setting."""
+    if action.mode is None:
+        return ""
+    return MODE_WORDS[action.mode] + (_FORMAT_WORDS[action.digest_format] if action.digest_format else "")
 
 
 def _cause(request: Request, word: str) -> str:

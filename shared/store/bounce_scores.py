@@ -122,7 +122,9 @@ class _Tally:
             SET bounce_score = given.points, bounced_at = given.bounced_at,
                 status = CASE WHEN given.because IS NULL THEN m.status ELSE 'held' END,
                 held_at = CASE WHEN given.because IS NULL THEN m.held_at ELSE now() END,
-                held_because = coalesce(given.because, m.held_because)
+                held_because = coalesce(given.because, m.held_because),
+                held_reminders = CASE WHEN given.because IS NULL THEN m.held_reminders ELSE 0 END,
+                held_reminded_at = CASE WHEN given.because IS NULL THEN m.held_reminded_at END
             FROM unnest($1::bigint[], $2::float[], $3::timestamptz[], $4::text[])
                  AS given (id, points, bounced_at, because)
             WHERE m.id = given.id

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import BigInteger, Column, Index, SmallInteger, UniqueConstraint, text
-from sqlalchemy.orm import aliased
 from sqlmodel import Field, SQLModel, col, select
 
 from shared.core.delivery import DeliveryState, OutcomeKind
@@ -107,44 +106,12 @@ async def get(session: Session, delivery_id: int, mailing_created_at: datetime) 
     return await session.get(Delivery, (delivery_id, mailing_created_at))
 
 
-#: Deliveries looked at for one page of those in some states: there is no index on what changes.
-SCANNED_A_PAGE = 20_000
-
-
-async def page(
-    session: Session,
-    mailing_id: int,
-    *,
-    states: Sequence[DeliveryState] = (),
-    after_key: str = "",
-    limit: int = 100,
-) -> Sequence[Delivery]:
-    """A mailing's deliveries in the order of their normalised addresses, those after `after_key`.
-
-    With `states`, those of the next `SCANNED_A_PAGE` deliveries that are in one of them.
-    """
-    following = (
-        select(Delivery)
-        .where(col(Delivery.mailing_id) == mailing_id, col(Delivery.recipient_key) > after_key)
-        .order_by(col(Delivery.recipient_key))
+async def named(session: Session, delivery_ids: Sequence[int], mailing_created_at: datetime) -> Sequence[Delivery]:
+    """These deliveries of one mailing, in the order of their normalised addresses."""
+    statement = select(Delivery).where(
+        col(Delivery.id).in_(delivery_ids), col(Delivery.mailing_created_at) == mailing_created_at
     )
-    if not states:
-        return (await session.exec(following.limit(limit))).all()
-    scanned = aliased(Delivery, following.limit(SCANNED_A_PAGE).subquery())
-    statement = select(scanned).where(col(scanned.state).in_(states)).order_by(col(scanned.recipient_key)).limit(limit)
-    return (await session.exec(statement)).all()
-
-
-async def scanned_to(session: Session, mailing_id: int, after_key: str) -> str | None:
-    """Where a page of those in some states ended its look; `None` when that was the mailing's end."""
-    statement = (
-        select(col(Delivery.recipient_key))
-        .where(col(Delivery.mailing_id) == mailing_id, col(Delivery.recipient_key) > after_key)
-        .order_by(col(Delivery.recipient_key))
-        .offset(SCANNED_A_PAGE - 1)
-        .limit(1)
-    )
-    return (await session.exec(statement)).first()
+    return (await session.exec(statement.order_by(col(Delivery.recipient_key)))).all()
 
 
 async def attempts_of(session: Session, found: Sequence[Delivery]) -> Mapping[int, Sequence[Attempt]]:

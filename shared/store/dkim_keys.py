@@ -178,6 +178,12 @@ async def active(connection: RawConnection, domain: str) -> Sequence[ActiveKey]:
     return [ActiveKey(*row) for row in rows]
 
 
+async def is_signed(session: Session, domain: str) -> bool:
+    """Whether mail of `domain` is signed now."""
+    statement = select(col(DkimKey.id)).where(col(DkimKey.domain) == domain, col(DkimKey.state) == DkimKeyState.ACTIVE)
+    return (await session.exec(statement.limit(1))).one_or_none() is not None
+
+
 async def _now(session: Session) -> datetime:
     moment: datetime = (await session.exec(select(func.now()))).one()
     return moment

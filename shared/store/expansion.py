@@ -13,6 +13,7 @@ from shared.core.delivery import DeliveryState
 from shared.core.segment.parsing import parse
 from shared.store import counts, recency
 from shared.store.audiences import Audience
+from shared.store.digests import WANTS
 from shared.store.engine import RawConnection, Record, fetch_one
 
 
@@ -129,15 +130,16 @@ class _Whom:
     had_enough: str = ""
 
 
-_OF_POST = """
-    page.status = 'subscribed' AND page.delivery_mode = 'mail'
+_OF_POST = f"""
+    page.status = 'subscribed' AND {WANTS.format(member="page", mailing="mailings")}
     AND NOT (cardinality($5::bigint[]) > 0 AND (
         EXISTS (SELECT FROM deliveries theirs
                 WHERE theirs.mailing_id = ANY($5) AND theirs.recipient_key = page.email_key)
         OR EXISTS (SELECT FROM mailings sibling JOIN members theirs ON theirs.list_id = sibling.list_id
                    WHERE sibling.id = ANY($5) AND sibling.state = 'expanding'
                      AND theirs.email_key = page.email_key AND theirs.id > sibling.expanded_to_member_id
-                     AND theirs.status = 'subscribed' AND theirs.delivery_mode = 'mail')))
+                     AND theirs.status = 'subscribed'
+                     AND {WANTS.format(member="theirs", mailing="sibling")})))
 """
 
 
@@ -165,7 +167,8 @@ async def _of_newsletter(connection: RawConnection, mailing: Record) -> _Whom:
 
 
 async def _siblings(connection: RawConnection, mailing_id: int) -> Sequence[int]:
-    """Earlier mailings of the same post, by its Message-ID, to other lists that share their members' copies."""
+    """Earlier mailings of the same post, by its Message-ID, to other lists that share their members' copies; a digest's
+    other mailing."""
     rows = await connection.fetch(
         """
         SELECT earlier.id
@@ -178,6 +181,9 @@ async def _siblings(connection: RawConnection, mailing_id: int) -> Sequence[int]
                              AND earlier.cancelled_at IS NULL AND earlier.list_id <> mine.list_id
         JOIN mailing_lists other ON other.id = earlier.list_id AND other.one_copy_across_lists
         WHERE mine.id = $1
+        UNION SELECT earlier.id FROM mailings mine JOIN mailings earlier USING (digest_id)
+        WHERE mine.id = $1 AND mine.digest_format IS NOT NULL AND earlier.digest_format IS NOT NULL
+              AND earlier.id < mine.id
         """,
         mailing_id,
     )

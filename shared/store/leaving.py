@@ -17,7 +17,7 @@ async def stop_deliveries(connection: RawConnection, member_ids: Sequence[int]) 
     rows = await connection.fetch(
         """
         SELECT d.id FROM members
-        JOIN mailings m ON m.list_id = members.list_id AND m.state <> 'finished'
+        JOIN mailings m ON (m.list_id = members.list_id OR members.list_id = ANY(m.list_ids)) AND m.state <> 'finished'
         CROSS JOIN LATERAL (
             SELECT id FROM deliveries
             WHERE mailing_id = m.id AND recipient_key = members.email_key AND mailing_created_at = m.created_at

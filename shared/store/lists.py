@@ -14,6 +14,7 @@ from sqlmodel import Field, col, select
 from shared.contracts.topology import Lane
 from shared.core.bounce_score import DEFAULT_BOUNCE_LIMIT, DEFAULT_QUIET_DAYS
 from shared.core.copies import DmarcMitigation
+from shared.core.digest import DEFAULT_SIZE_BYTES
 from shared.core.membership import PostingPolicy
 from shared.core.newsletter import DEFAULT_RECENCY_DAYS
 from shared.core.pacing import next_within_seconds
@@ -104,6 +105,11 @@ class MailingList(CopyColumns, table=True):
     refused_attachments: list[str] = Field(default_factory=list, sa_column=texts_column())
     max_posts_a_day: int | None = None
     max_posts_a_day_per_author: int | None = None
+    #: Posts are collected for members who want digests, and sent early once so many bytes have come, `None` for never.
+    digests_enabled: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    digest_size_bytes: int | None = Field(
+        default=DEFAULT_SIZE_BYTES, sa_column_kwargs={"server_default": text(f"{DEFAULT_SIZE_BYTES}")}
+    )
     #: Who is on another such list, which has the same post, gets it once.
     one_copy_across_lists: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
     #: The author of a held post is told, if it is known who that is.
@@ -115,6 +121,8 @@ class MailingList(CopyColumns, table=True):
     bounce_quiet_days: int = Field(
         default=DEFAULT_QUIET_DAYS, sa_column_kwargs={"server_default": text(f"{DEFAULT_QUIET_DAYS}")}
     )
+    #: Held members who do not answer their reminders are members no more.
+    removes_held_members: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
     created_at: datetime = moment_field(set_now=True)
 
     @property
@@ -153,6 +161,9 @@ async def add(
     copies: CopyColumns | None = None,
     bounce_limit: float | None = DEFAULT_BOUNCE_LIMIT,
     bounce_quiet_days: int = DEFAULT_QUIET_DAYS,
+    digests_enabled: bool = False,
+    digest_size_bytes: int | None = DEFAULT_SIZE_BYTES,
+    removes_held_members: bool = True,
     recency_newsletters: int | None = None,
     recency_days: int = DEFAULT_RECENCY_DAYS,
 ) -> MailingList | None:
@@ -181,6 +192,9 @@ async def add(
         **(copies or CopyColumns()).model_dump(),
         "bounce_limit": bounce_limit,
         "bounce_quiet_days": bounce_quiet_days,
+        "digests_enabled": digests_enabled,
+        "digest_size_bytes": digest_size_bytes,
+        "removes_held_members": removes_held_members,
         "recency_newsletters": recency_newsletters,
         "recency_days": recency_days,
     }

@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, col, select
 
 from shared.contracts.topology import Lane
+from shared.core.digest import DigestFormat
 from shared.core.mailing import MailingKind, MailingState
 from shared.core.retry import GIVE_UP_AFTER_SECONDS
 from shared.core.tracking import TrackingPolicy
@@ -29,6 +30,15 @@ class Mailing(CopyColumns, table=True):
         UniqueConstraint("message_id", "list_id", postgresql_nulls_not_distinct=True),
         # One per occurrence of a newsletter, however often a scheduler tries.
         UniqueConstraint("newsletter_id", "occurrence_at"),
+        # One of each format; and a digest's posts.
+        Index(
+            "ix_mailings_digest_format",
+            "digest_id",
+            "digest_format",
+            unique=True,
+            postgresql_where=text("digest_format IS NOT NULL"),
+        ),
+        Index("ix_mailings_digest_id", "digest_id", postgresql_where=text("digest_id IS NOT NULL")),
         # The mailings that something is to be done for.
         Index("ix_mailings_lane_unfinished", "lane", postgresql_where=text("state <> 'finished'")),
         # Those of them that nothing of may start.
@@ -60,6 +70,11 @@ class Mailing(CopyColumns, table=True):
     list_ids: list[int] | None = Field(default=None, sa_column=Column(ARRAY(BigInteger)))
     segment: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB(none_as_null=True)))
     unopened_of_mailing_id: int | None = Field(default=None, sa_column=Column(BigInteger))
+    #: Of a post, the digest that it is collected in; of a digest's own mailing, the digest and its format.
+    digest_id: int | None = Field(default=None, sa_column=Column(BigInteger, ForeignKey("digests.id")))
+    digest_format: DigestFormat | None = Field(
+        default=None, sa_column=Column(enum_type(DigestFormat, "digest_format"), nullable=True)
+    )
     #: The domain of the return paths.
     return_domain: str
     subject: str = Field(default="")
@@ -135,7 +150,7 @@ async def create(
     Its list may say otherwise than `give_up_after_seconds`. `has_strict_author`: the author's domain publishes that
     mail which fails DMARC be set aside or refused, which matters where the list says so.
     """
-    await _ensure_partitions(connection)
+    await ensure_partitions(connection)
     return await connection.fetchval(  # type: ignore[no-any-return]
         """
         INSERT INTO mailings (kind, lane, state, message_id, list_id, return_domain, subject, recipients, suppressed,
@@ -169,7 +184,7 @@ async def create(
     )
 
 
-async def _ensure_partitions(connection: RawConnection) -> None:
+async def ensure_partitions(connection: RawConnection) -> None:
     """Make this month's partitions of deliveries and attempts if they are not there.
 
     A mailing's rows all live in the partition of the month it was created in, so that a purge drops whole tables.

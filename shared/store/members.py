@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, UniqueConstraint, func, text, update
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlmodel import Field, SQLModel, col, select
 
 from shared.core.address import Address
+from shared.core.digest import DigestFormat
 from shared.core.membership import DeliveryMode, MemberRole, MemberStatus
 from shared.store.columns import enum_type, identity_field, moment_field
 from shared.store.engine import RawConnection, Record, Session, fetch_one
@@ -30,6 +31,18 @@ class Member(SQLModel, table=True):
         Index("ix_members_email_key", "email_key"),
         # Whom a probe was sent to.
         Index("ix_members_probe_mailing_id", "probe_mailing_id", postgresql_where=text("probe_mailing_id IS NOT NULL")),
+        # Readers of digests, and who was one.
+        Index(
+            "ix_members_digest",
+            "list_id",
+            postgresql_where=text("delivery_mode = 'digest' OR left_digests_at IS NOT NULL"),
+        ),
+        # Whom to remind that it is held.
+        Index(
+            "ix_members_held_told_at",
+            text("coalesce(held_reminded_at, held_at, joined_at)"),
+            postgresql_where=text("status = 'held'"),
+        ),
         Index("ix_members_list_id_role", "list_id", postgresql_where=text("role <> 'member'")),
     )
 
@@ -44,6 +57,14 @@ class Member(SQLModel, table=True):
     delivery_mode: DeliveryMode = Field(
         default=DeliveryMode.MAIL, sa_column=Column(enum_type(DeliveryMode, "delivery_mode"), nullable=False)
     )
+    digest_format: DigestFormat = Field(
+        default=DigestFormat.MIME,
+        sa_column=Column(
+            enum_type(DigestFormat, "digest_format"), nullable=False, server_default=DigestFormat.MIME.value
+        ),
+    )
+    #: When it last chose something else than digests: what was collected by then comes all the same.
+    left_digests_at: datetime | None = moment_field(nullable=True)
     role: MemberRole = Field(
         default=MemberRole.MEMBER, sa_column=Column(enum_type(MemberRole, "member_role"), nullable=False)
     )
@@ -59,6 +80,9 @@ class Member(SQLModel, table=True):
     #: When the score reached the list's limit, and what the last bounce said.
     held_at: datetime | None = moment_field(nullable=True)
     held_because: str | None = None
+    #: How often it was told again since, and when.
+    held_reminders: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
+    held_reminded_at: datetime | None = moment_field(nullable=True)
     #: The mail that shows, before the member is held, whether mail arrives.
     probe_mailing_id: int | None = Field(default=None, sa_column=Column(BigInteger))
 
@@ -66,6 +90,7 @@ class Member(SQLModel, table=True):
         """A subscriber from now on, and nothing is held against it any more."""
         self.status = MemberStatus.SUBSCRIBED
         self.bounce_score, self.bounced_at, self.held_at, self.held_because = 0.0, None, None, None
+        self.held_reminders, self.held_reminded_at = 0, None
         self.probe_mailing_id = None
 
 
@@ -107,6 +132,10 @@ async def find(session: Session, list_id: int, email_key: str) -> Member | None:
     return (await session.exec(statement)).one_or_none()
 
 
+async def get(session: Session, member_id: int) -> Member | None:
+    return await session.get(Member, member_id)
+
+
 async def add(session: Session, list_id: int, row: NewMember) -> Member | None:
     """The new member; `None` when the address is on the list already, whatever its status."""
     values = {
@@ -143,9 +172,10 @@ class Membership:
     address: Address
     status: MemberStatus
     delivery_mode: DeliveryMode
+    digest_format: DigestFormat
 
 
-_MEMBERSHIP = "SELECT id, list_id, email, status, delivery_mode FROM members"
+_MEMBERSHIP = "SELECT id, list_id, email, status, delivery_mode, digest_format FROM members"
 
 
 async def membership(connection: RawConnection, list_id: int, email_key: str) -> Membership | None:
@@ -170,7 +200,7 @@ async def join(connection: RawConnection, list_id: int, address: Address) -> Non
         VALUES ($1, $2, $3, '', 'subscribed', 'mail', 'member')
         ON CONFLICT (list_id, email_key) DO UPDATE
            SET status = 'subscribed', joined_at = now(), bounce_score = 0, bounced_at = NULL, held_at = NULL,
-               held_because = NULL, probe_mailing_id = NULL,
+               held_because = NULL, held_reminders = 0, held_reminded_at = NULL, probe_mailing_id = NULL,
                delivery_mode = CASE WHEN m.status = 'unsubscribed' THEN 'mail' ELSE m.delivery_mode END
          WHERE m.status <> 'subscribed'
         """,
@@ -187,9 +217,36 @@ async def leave(connection: RawConnection, member_id: int) -> None:
     )
 
 
-async def set_mode(connection: RawConnection, member_id: int, mode: DeliveryMode) -> None:
-    """How posts come from the next mailing on."""
-    await connection.execute("UPDATE members SET delivery_mode = $2 WHERE id = $1", member_id, mode.value)
+async def set_mode(
+    connection: RawConnection, member_id: int, mode: DeliveryMode, digest_format: DigestFormat | None = None
+) -> None:
+    """How posts come from the next mailing on, and, unless it is left as it is, what digests look like."""
+    await connection.execute(
+        f"""
+        UPDATE members m SET delivery_mode = $2, digest_format = coalesce($3, digest_format),
+                             left_digests_at = {_LEFT_DIGESTS_AT.format(mode="$2::delivery_mode")}
+        WHERE id = $1
+        """,
+        member_id,
+        mode.value,
+        digest_format.value if digest_format else None,
+    )
+
+
+async def note_that_digests_end(session: Session, member: Member) -> None:
+    """The member, who reads digests, will not from this transaction on."""
+    await session.exec(
+        update(Member)
+        .where(col(Member.id) == member.id)
+        .values(left_digests_at=func.clock_timestamp())
+        .execution_options(synchronize_session=False)
+    )
+
+
+# Not the transaction's moment, which may lie before that of a post.
+_LEFT_DIGESTS_AT = (
+    "CASE WHEN m.delivery_mode = 'digest' AND {mode} <> 'digest' THEN clock_timestamp() ELSE m.left_digests_at END"
+)
 
 
 async def owners(connection: RawConnection, list_id: int, *, limit: int = 20) -> Sequence[Address]:
@@ -226,6 +283,7 @@ def _membership(row: Record) -> Membership:
         address=Address.parse(row["email"]),
         status=MemberStatus(row["status"]),
         delivery_mode=DeliveryMode(row["delivery_mode"]),
+        digest_format=DigestFormat(row["digest_format"]),
     )
 
 
@@ -256,7 +314,7 @@ async def import_rows(connection: RawConnection, list_id: int, rows: Sequence[Ne
     """
     result = await fetch_one(
         connection,
-        """
+        f"""
         WITH given AS (
             SELECT * FROM unnest($2::text[], $3::text[], $4::text[], $5::member_status[], $6::delivery_mode[],
                                  $7::member_role[], $8::text[])
@@ -271,7 +329,8 @@ async def import_rows(connection: RawConnection, list_id: int, rows: Sequence[Ne
             SELECT $1, email, email_key, display_name, status, delivery_mode, role, fields::jsonb FROM allowed
             ON CONFLICT (list_id, email_key) DO UPDATE
                SET email = excluded.email, display_name = excluded.display_name, fields = excluded.fields,
-                   delivery_mode = excluded.delivery_mode, role = excluded.role, status = excluded.status
+                   delivery_mode = excluded.delivery_mode, role = excluded.role, status = excluded.status,
+                   left_digests_at = {_LEFT_DIGESTS_AT.format(mode="excluded.delivery_mode")}
              WHERE m.status = 'subscribed'
             RETURNING xmax = 0 AS is_new
         )

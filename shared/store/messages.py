@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +15,7 @@ from sqlmodel import Field, SQLModel, col, select
 from shared.contracts.topology import TaskQueue
 from shared.core.mailing import TargetKind, TargetState
 from shared.store.columns import enum_type, moment_field
-from shared.store.engine import RawConnection, Session
+from shared.store.engine import RawConnection, Record, Session
 
 
 class Message(SQLModel, table=True):
@@ -77,7 +78,7 @@ class MessageTarget(SQLModel, table=True):
     #: The reason of a refusal, or the id of the message that this one repeats.
     because: str = Field(default="")
     mailing_id: int | None = Field(default=None, sa_column=Column(BigInteger))
-    #: Whose post it counts as; with a `?` before it when that is not proven.
+    #: Whose post or command it counts as; with a `?` before it when that is not proven.
     author_key: str = Field(default="", sa_column_kwargs={"server_default": ""})
     received_at: datetime = moment_field(set_now=True)
 
@@ -178,6 +179,24 @@ async def _hold(connection: RawConnection, message_id: UUID, held: Sequence[NewT
     )
 
 
+async def store_own(
+    connection: RawConnection, message_uuid: UUID, content: bytes, *, subject: str, domain: str
+) -> None:
+    """Store a message that the system made itself, in the caller's transaction: nobody has to handle it."""
+    await connection.execute(
+        """
+        INSERT INTO messages (id, content, size_bytes, envelope_sender, message_id, subject, fingerprint, peer)
+        VALUES ($1, $2, $3, '', $4, $5, $6, '')
+        """,
+        message_uuid,
+        content,
+        len(content),
+        f"<{message_uuid}@{domain}>",
+        subject,
+        hashlib.sha256(content).digest(),
+    )
+
+
 async def find(
     session: Session, message_id: UUID, *, with_content: bool = True
 ) -> tuple[Message, Sequence[MessageTarget]] | None:
@@ -219,7 +238,7 @@ async def take(connection: RawConnection, message_id: UUID) -> Waiting | None:
     # In one order for all messages: two copies of a post to the same lists must not wait for each other.
     targets = await connection.fetch(
         """
-        SELECT address, kind, list_id FROM message_targets WHERE message_id = $1 AND state = 'received'
+        SELECT address, kind, list_id, author_key FROM message_targets WHERE message_id = $1 AND state = 'received'
         ORDER BY address
         """,
         message_id,
@@ -230,9 +249,17 @@ async def take(connection: RawConnection, message_id: UUID) -> Waiting | None:
         subject=row["subject"],
         fingerprint=row["fingerprint"],
         peer=row["peer"],
-        targets=tuple(NewTarget(t["address"], TargetKind(t["kind"]), t["list_id"]) for t in targets),
+        targets=tuple(_target(row) for row in targets),
         message_id=row["message_id"],
         came_through_a_list=row["came_through_a_list"],
+    )
+
+
+def _target(row: Record) -> NewTarget:
+    key = row["author_key"]
+    is_proven = key != "" and not key.startswith("?")
+    return NewTarget(
+        row["address"], TargetKind(row["kind"]), row["list_id"], author_key=key, is_author_proven=is_proven
     )
 
 

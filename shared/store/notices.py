@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from uuid import UUID
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, text
 from sqlmodel import Field, SQLModel
 
-from shared.contracts.topology import Lane
 from shared.core import courtesy
 from shared.core.address import Address
 from shared.core.courtesy import CountedAs
-from shared.core.mailing import MailingKind
-from shared.core.retry import GIVE_UP_AFTER_SECONDS
-from shared.store import expansion, mailings, release
+from shared.store import own_mail
 from shared.store.columns import enum_type, identity_field, moment_field
 from shared.store.engine import RawConnection, fetch_one
+from shared.store.own_mail import OwnMail
 
 
 class Notice(SQLModel, table=True):
     """What was written to whom, and because of what."""
 
     __tablename__ = "notices"
-    # What a mailbox got lately.
-    __table_args__ = (Index("ix_notices_counting_key_created_at", "counting_key", "created_at"),)
+    __table_args__ = (
+        # What a mailbox got lately.
+        Index("ix_notices_counting_key_created_at", "counting_key", "created_at"),
+        # What strangers were asked lately in a list's name.
+        Index(
+            "ix_notices_confirmations", "list_id", "created_at", postgresql_where=text("counted_as = 'confirmation'")
+        ),
+    )
 
     id: int = identity_field()
     #: Names what led to it: there is no second notice of one cause.
@@ -43,24 +44,22 @@ class Notice(SQLModel, table=True):
     created_at: datetime = moment_field(set_now=True)
 
 
-@dataclass(frozen=True, slots=True)
-class ComposedNotice:
-    """A notice as it goes out."""
-
-    message_uuid: UUID
-    content: bytes
-    subject: str
-    #: The list's, for return paths and signatures.
-    domain: str
-    to: Address
+async def lock(connection: RawConnection, mailboxes: Iterable[Address]) -> None:
+    """Until the transaction ends nobody else asks whether these may get one more. Who asks about several locks all of
+    them first, in this one order: two who wait for each other would never end."""
+    for key in sorted({to.counting_key for to in mailboxes}):
+        await connection.execute("SELECT pg_advisory_xact_lock(hashtext('listfleet notices'), hashtext($1))", key)
 
 
-async def has_room(connection: RawConnection, counted_as: CountedAs, list_id: int, to: Address) -> bool:
-    """Whether the mailbox may get one more of the kind about the list now. Until the transaction ends, nobody else
-    asks this about it."""
-    await connection.execute(
-        "SELECT pg_advisory_xact_lock(hashtext('listfleet notices'), hashtext($1))", to.counting_key
-    )
+async def has_room(
+    connection: RawConnection, counted_as: CountedAs, list_id: int, to: Address, *, is_owners_wish: bool
+) -> bool:
+    """Whether the mailbox may get one more of the kind about the list now; it is locked. What its owners wish is not
+    counted among what strangers bring the list to send."""
+    await lock(connection, [to])
+    by_the_list = 0
+    if counted_as is CountedAs.CONFIRMATION and not is_owners_wish:
+        by_the_list = await _confirmations_by(connection, list_id)
     row = await fetch_one(
         connection,
         """
@@ -71,7 +70,21 @@ async def has_room(connection: RawConnection, counted_as: CountedAs, list_id: in
         counted_as.value,
         list_id,
     )
-    return courtesy.has_room(counted_as, of_the_list=row["of_the_list"], in_all=row["in_all"])
+    return courtesy.has_room(counted_as, of_the_list=row["of_the_list"], in_all=row["in_all"], by_the_list=by_the_list)
+
+
+async def _confirmations_by(connection: RawConnection, list_id: int) -> int:
+    """How many of the list were brought about by strangers within 24 hours; not counted beyond the bound."""
+    return await connection.fetchval(  # type: ignore[no-any-return]
+        """
+        SELECT count(*) FROM (
+            SELECT FROM notices WHERE list_id = $1 AND counted_as = 'confirmation' AND kind <> 'invitation'
+                                  AND created_at > now() - interval '1 day' LIMIT $2
+        ) n
+        """,
+        list_id,
+        courtesy.MAX_CONFIRMATIONS_BY_A_LIST,
+    )
 
 
 async def count_no_more(connection: RawConnection, cause: str) -> None:
@@ -100,41 +113,10 @@ async def is_first(
 
 
 async def release_to(
-    connection: RawConnection, cause: str, notice: ComposedNotice, *, publish_after_seconds: float
+    connection: RawConnection, cause: str, notice: OwnMail, *, publish_after_seconds: float
 ) -> Sequence[int]:
     """Make the mailing of the cause's notice, and release it: the batches that the caller publishes once they are
     committed, or else the sweep. None when nobody may mail the address."""
-    await connection.execute(
-        """
-        INSERT INTO messages (id, content, size_bytes, envelope_sender, message_id, subject, fingerprint, peer)
-        VALUES ($1, $2, $3, '', $4, $5, $6, '')
-        """,
-        notice.message_uuid,
-        notice.content,
-        len(notice.content),
-        f"<{notice.message_uuid}@{notice.domain}>",
-        notice.subject,
-        hashlib.sha256(notice.content).digest(),
-    )
-    mailing_id = await mailings.create(
-        connection,
-        kind=MailingKind.NOTICE,
-        lane=Lane.EXPRESS,
-        message_id=notice.message_uuid,
-        # A list's limits and settings are for its posts.
-        list_id=None,
-        return_domain=notice.domain,
-        subject=notice.subject,
-        expand_again_after_seconds=publish_after_seconds,
-        give_up_after_seconds=GIVE_UP_AFTER_SECONDS,
-    )
-    await connection.execute("UPDATE notices SET mailing_id = $2 WHERE cause = $1", cause, mailing_id)
-    await expansion.add_recipients(connection, mailing_id, [notice.to])
-    return await release.make_batches(
-        connection,
-        Lane.EXPRESS,
-        mailing_id,
-        recipients=1,
-        batch_size=1,
-        publish_after_seconds=publish_after_seconds,
-    )
+    released = await own_mail.send(connection, notice, publish_after_seconds=publish_after_seconds)
+    await connection.execute("UPDATE notices SET mailing_id = $2 WHERE cause = $1", cause, released.mailing_id)
+    return released.batches

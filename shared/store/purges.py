@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
+from shared.core.moments import first_id_at
+from shared.store import tracking
 from shared.store.engine import RawConnection
 
 #: Messages whose content goes in one transaction: their pages are written anew.
 CHUNK = 200
+#: Small rows that go in one transaction.
+ROWS = 2_000
 
 
 async def purge_content(
@@ -37,6 +41,8 @@ async def purge_content(
         WHERE id = ANY($1) AND publish_due_at IS NULL
           AND NOT EXISTS (SELECT FROM mailings WHERE message_id = m.id AND state <> 'finished')
           AND NOT EXISTS (SELECT FROM held_posts WHERE message_id = m.id AND decided_at IS NULL)
+          AND NOT EXISTS (SELECT FROM mailings JOIN digests ON digests.id = mailings.digest_id
+                          WHERE mailings.message_id = m.id AND digests.state <> 'made')
         """,
         [row["id"] for row in rows],
     )
@@ -90,5 +96,66 @@ async def purge_runs(connection: RawConnection, *, days: int) -> int:
         """,
         days,
         CHUNK,
+    )
+    return int(status.split()[-1])
+
+
+async def purge_readings(connection: RawConnection, *, days: int) -> int:
+    """Delete some of the opens and clicks that are so old; how many.
+
+    Their ids begin with the moment. Counts are differences of histories, so of a mailing whose histories have gaps
+    nobody's name is kept from then on.
+    """
+    now: datetime = await connection.fetchval("SELECT now()")
+    rows = await connection.fetch(
+        "SELECT id, mailing_id FROM tracking_events WHERE id < $1 ORDER BY id LIMIT $2",
+        first_id_at(now - timedelta(days=days)),
+        ROWS,
+    )
+    if rows:
+        mailing_ids = sorted({row["mailing_id"] for row in rows})
+        await tracking.take_turns(connection, mailing_ids)
+        await connection.execute(
+            "INSERT INTO purged_readings SELECT * FROM unnest($1::bigint[]) ON CONFLICT DO NOTHING", mailing_ids
+        )
+        await connection.execute("DELETE FROM tracking_events WHERE id = ANY($1)", [row["id"] for row in rows])
+    return len(rows)
+
+
+async def purge_bounces(connection: RawConnection, *, days: int) -> int:
+    """Delete some of the bounces and complaints that are so old; how many."""
+    return await _delete_oldest(connection, "bounce_events", "happened_at", days=days, unless="scored_at IS NULL")
+
+
+async def purge_notices(connection: RawConnection, *, days: int) -> int:
+    """Forget some of the notices that are so old; how many."""
+    return await _delete_oldest(connection, "notices", "created_at", days=days)
+
+
+async def _delete_oldest(
+    connection: RawConnection, table: str, moment: str, *, days: int, unless: str = "false"
+) -> int:
+    # Ids follow the time, so there is no index on the moment.
+    status = await connection.execute(
+        f"""
+        DELETE FROM {table} WHERE {moment} < now() - make_interval(days => $1)
+           AND id IN (SELECT id FROM {table} WHERE NOT ({unless}) ORDER BY id LIMIT $2)
+        """,
+        days,
+        ROWS,
+    )
+    return int(status.split()[-1])
+
+
+async def purge_requests(connection: RawConnection, *, days: int) -> int:
+    """Forget some of the requests whose time was over so long ago; how many."""
+    status = await connection.execute(
+        """
+        DELETE FROM subscription_requests WHERE id IN (
+            SELECT id FROM subscription_requests
+            WHERE state <> 'pending' AND expires_at < now() - make_interval(days => $1) ORDER BY expires_at LIMIT $2)
+        """,
+        days,
+        ROWS,
     )
     return int(status.split()[-1])

@@ -46,6 +46,12 @@ async def largest(session: Session, mailing_id: int, by: CountedBy) -> Sequence[
     return await _counts(session, mailing_id, by, limit=LARGEST)
 
 
+async def of_keys(session: Session, mailing_id: int, by: CountedBy, keys: Sequence[str]) -> Mapping[str, Readings]:
+    """The opens and clicks of these domains or hours, as far as there are any."""
+    found = await _counts(session, mailing_id, by, limit=None, keys=keys)
+    return {each.name: each.readings for each in found}
+
+
 async def by_hour(session: Session, mailing_id: int) -> Sequence[CountedReadings]:
     """The hours with events, in order."""
     found = await _counts(session, mailing_id, CountedBy.HOUR, limit=None)
@@ -68,21 +74,23 @@ _SUMS = ", ".join(
     for column in ("total", "readers")
 )
 # One walk through the mailing's rows: joined to themselves, they would be walked through for each of them.
-_COUNTED = text(
-    f"""
+_COUNTED = f"""
     SELECT CASE :by WHEN 'link' THEN (SELECT url FROM tracked_links WHERE id = key::bigint) ELSE key END, sums.*
     FROM (
         SELECT key, {_SUMS} FROM reading_counts
-        WHERE mailing_id = :id AND counted_by = CAST(:by AS counted_by)
+        WHERE mailing_id = :id AND counted_by = CAST(:by AS counted_by) {{which}}
         GROUP BY key ORDER BY sum(total) DESC, key LIMIT CAST(:limit AS int)
     ) sums
-    """
-)
+"""
 
 
-async def _counts(session: Session, mailing_id: int, by: CountedBy, *, limit: int | None) -> Sequence[CountedReadings]:
+async def _counts(
+    session: Session, mailing_id: int, by: CountedBy, *, limit: int | None, keys: Sequence[str] | None = None
+) -> Sequence[CountedReadings]:
     connection = await session.connection()
-    rows = await connection.execute(_COUNTED, {"id": mailing_id, "by": by.value, "limit": limit})
+    statement = text(_COUNTED.format(which="" if keys is None else "AND key = ANY(CAST(:keys AS text[]))"))
+    named = {} if keys is None else {"keys": list(keys)}
+    rows = await connection.execute(statement, {"id": mailing_id, "by": by.value, "limit": limit, **named})
     return [
         CountedReadings(
             name,

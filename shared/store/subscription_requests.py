@@ -27,6 +27,14 @@ class SubscriptionRequest(SQLModel, table=True):
     __table_args__ = (
         Index("ix_subscription_requests_pending", "list_id", "id", postgresql_where=text("state = 'pending'")),
         Index(
+            "ix_subscription_requests_pending_email_key",
+            "list_id",
+            "email_key",
+            postgresql_where=text("state = 'pending'"),
+        ),
+        # What nobody decided about for long.
+        Index("ix_subscription_requests_pending_changed_at", "changed_at", postgresql_where=text("state = 'pending'")),
+        Index(
             "ix_subscription_requests_publish_due_at",
             "publish_due_at",
             postgresql_where=text("publish_due_at IS NOT NULL"),
@@ -144,6 +152,22 @@ async def is_pending(connection: RawConnection, list_id: int, email_key: str) ->
             email_key,
         )
     )
+
+
+async def expire_pending(connection: RawConnection, *, days: int, limit: int) -> int:
+    """How many requests expired now, of at most `limit`: nobody decided about them for so many days."""
+    rows = await connection.fetch(
+        """
+        UPDATE subscription_requests SET state = 'dropped', changed_at = now()
+        WHERE id IN (SELECT id FROM subscription_requests
+                     WHERE state = 'pending' AND changed_at < now() - make_interval(days => $1)
+                     ORDER BY changed_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+        RETURNING id
+        """,
+        days,
+        limit,
+    )
+    return len(rows)
 
 
 async def publish_due(connection: RawConnection, *, limit: int = 500) -> Sequence[int]:

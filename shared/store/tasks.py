@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Index, text
+from sqlalchemy import Column, Index, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel, col, select
 
 from shared.core.schedule import Once, Recurrence, Schedule
-from shared.core.task import MissedPolicy, RunState
+from shared.core.task import MissedPolicy, RunState, TaskKind
 from shared.store.columns import enum_type, identity_field, moment_field
 from shared.store.engine import RawConnection, Session
 
@@ -107,6 +107,13 @@ async def get(session: Session, task_id: int, *, for_change: bool = False) -> Sc
     if for_change:
         statement = statement.with_for_update(key_share=True)
     return (await session.exec(statement)).one_or_none()
+
+
+async def has_one_for_list(session: Session, kind: TaskKind, list_address: str) -> bool:
+    """Whether there is a task of the kind whose parameters name the list, enabled or not."""
+    address = func.lower(col(ScheduledTask.parameters)["list"].astext)
+    statement = select(ScheduledTask.id).where(col(ScheduledTask.kind) == kind.value, address == list_address.lower())
+    return (await session.exec(statement.limit(1))).first() is not None
 
 
 async def page(session: Session, *, after_id: int = 0, limit: int = 100) -> Sequence[ScheduledTask]:

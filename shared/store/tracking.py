@@ -111,12 +111,7 @@ async def record(connection: RawConnection, events: Sequence[NewEvent]) -> None:
 
     What a list keeps is judged now, whatever it kept when the mail was sent: nothing, or nobody's name.
     """
-    mailing_ids = sorted({event.mailing_id for event in events})
-    # A mailing's counts change in one transaction at a time. In a statement of its own: what follows sees all before.
-    await connection.execute(
-        "SELECT pg_advisory_xact_lock(hashtextextended('tracking ' || id, 0)) FROM unnest($1::bigint[]) AS t (id)",
-        mailing_ids,
-    )
+    await take_turns(connection, sorted({event.mailing_id for event in events}))
     known = await connection.fetch("SELECT id FROM tracking_events WHERE id = ANY($1)", [event.id for event in events])
     new = {event.id: event for event in events}
     for row in known:
@@ -168,6 +163,15 @@ async def record(connection: RawConnection, events: Sequence[NewEvent]) -> None:
     await _write(connection, inserts, updates, changes)
 
 
+async def take_turns(connection: RawConnection, mailing_ids: Sequence[int]) -> None:
+    """Until the transaction ends, nobody else changes the events and counts of these mailings, in order."""
+    # In a statement of its own: what follows sees all before.
+    await connection.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended('tracking ' || id, 0)) FROM unnest($1::bigint[]) AS t (id)",
+        mailing_ids,
+    )
+
+
 def _counts(
     readings: Sequence[Reading], signs: Sequence[MachineSign | None], delivery: _Delivery, delivery_id: int | None
 ) -> Counts:
@@ -180,7 +184,8 @@ async def _as_lists_want(
     """The deliveries that events name, and the events that are kept, without those names that are not."""
     rows = await connection.fetch(
         """
-        SELECT m.id, m.created_at, coalesce(l.tracking, 'off') AS tracking, now() AS now
+        SELECT m.id, m.created_at, coalesce(l.tracking, 'off') AS tracking, now() AS now,
+               EXISTS (SELECT FROM purged_readings WHERE mailing_id = m.id) AS is_purged
         FROM mailings m LEFT JOIN mailing_lists l ON l.id = m.list_id WHERE m.id = ANY($1)
         """,
         list({event.mailing_id for event in events}),
@@ -192,6 +197,7 @@ async def _as_lists_want(
         if event.delivery_id is not None
         and event.mailing_id in mailings
         and mailings[event.mailing_id]["tracking"] == TrackingPolicy.FULL.value
+        and not mailings[event.mailing_id]["is_purged"]
     }
     found = await connection.fetch(
         """

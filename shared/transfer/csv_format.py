@@ -161,10 +161,10 @@ class CsvWriter:
         self._others = [field.name for field in used if field.has_others]
 
     def header(self) -> bytes:
-        return _line([*FIXED_COLUMNS, *self._texts, *(name + JSON_COLUMN_ENDING for name in self._others)])
+        return csv_line([*FIXED_COLUMNS, *self._texts, *(name + JSON_COLUMN_ENDING for name in self._others)])
 
     def written(self, members: Sequence[Member]) -> bytes:
-        return b"".join(_line(self._cells(member)) for member in members)
+        return b"".join(csv_line(self._cells(member)) for member in members)
 
     def _cells(self, member: Member) -> list[str]:
         own = [str(getattr(member, name)) for name in FIXED_COLUMNS]
@@ -181,7 +181,8 @@ def _is_full_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value)
 
 
-def _line(cells: Sequence[str]) -> bytes:
+def csv_line(cells: Sequence[str]) -> bytes:
+    """A row, each cell of it as `safe_cell` makes it."""
     line = io.StringIO()
     csv.writer(line).writerow([safe_cell(cell) for cell in cells])
     return line.getvalue().encode()

@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 
 from shared.contracts.base import Payload, UnreadablePayload
-from shared.contracts.commands import ExpandMailing, RunTask, SendBatch
+from shared.contracts.commands import ExpandMailing, MakeDigest, RunTask, SendBatch
 from shared.contracts.events import (
     AddressSuppressed,
     CopiesRead,
@@ -43,6 +43,7 @@ EXPECTED: dict[str, Payload] = {
     "SendBatch-1": SendBatch(7),
     "ExpandMailing-1": ExpandMailing(42),
     "RunTask-1": RunTask(42),
+    "MakeDigest-1": MakeDigest(7),
     "MailReceived-1": MailReceived("0192f0c1-2b3c-7d4e-8f50-61728394a5b6"),
     "NodeSettingsChanged-1": NodeSettingsChanged("outbound-1"),
     "NodeSettingsChanged-1-defaults": NodeSettingsChanged(None),

@@ -19,10 +19,15 @@ from shared.core.dns.finding import Finding
 from shared.core.dns.record import PlannedRecord
 from shared.core.links import Links
 from shared.core.tokens import Tokens
+from shared.core.tracking import TrackedLinks
+from shared.dns.dmarc import Records
 from shared.runtime.consequences import follow
+from shared.runtime.preflight import Preflight
+from shared.runtime.specimens import Specimens
 from shared.runtime.subscriptions import Subscriptions
 from shared.store import tokens
 from shared.store.engine import Database
+from tests.fakes.dns import FakeResolver
 from tests.fakes.kept_publisher import KeptPublisher
 
 
@@ -36,6 +41,7 @@ async def nothing_checked(_planned: Sequence[PlannedRecord]) -> Sequence[Finding
 
 KEY_ROOM = KeyRoom(b"sixteen octets or more", _no_records)
 LINKS = Links(Tokens(b"sixteen octets or more"), "https://lists.example.org")
+TRACKED_LINKS = TrackedLinks(b"sixteen octets or more", (), "https://lists.example.org")
 SUBSCRIPTIONS = Subscriptions(LINKS)
 TOKEN = "a-token-of-the-tests"
 
@@ -78,6 +84,8 @@ async def admin_client(
     key_room: KeyRoom = KEY_ROOM,
     check_dns: CheckDns = nothing_checked,
     sync_places: Collection[str] = (),
+    resolver: Records | None = None,
+    links: Links = LINKS,
 ) -> AsyncIterator[AdminClient]:
     """A client of an API on this database."""
     database = Database(database_url, name="test admin")
@@ -94,7 +102,16 @@ async def admin_client(
 
     following = partial(follow, database, KeptPublisher())
     fresh = application(
-        database, announce, publish, key_room, check_dns, SUBSCRIPTIONS, following, sync_places=sync_places
+        database,
+        announce,
+        publish,
+        key_room,
+        check_dns,
+        SUBSCRIPTIONS,
+        following,
+        Preflight(database, resolver or FakeResolver({}), has_pages=links.public_url is not None),
+        Specimens(links, TRACKED_LINKS if links.public_url else None),
+        sync_places=sync_places,
     )
     api = _idle.pop() if _idle else fresh
     api.state = fresh.state

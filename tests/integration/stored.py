@@ -44,9 +44,11 @@ async def connected(url: str) -> AsyncIterator[RawConnection]:
 #: In an order in which they may be emptied.
 _TABLES = (
     *("attempts", "batches", "deliveries", "outstanding", "mailings", "message_targets", "held_posts", "messages"),
+    "digests",
     *("notices", "notice_templates", "subscription_requests", "form_tallies", "post_fingerprints"),
     *("tracking_events", "tracked_links", "reading_counts"),
     *("bounce_events", "members", "mailing_lists"),
+    *("newsletter_attachments", "newsletters", "newsletter_templates"),
     *("nodes", "node_settings", "suppressions"),
     *("task_runs", "tasks"),
     *("count_changes", "dkim_keys", "parked", "domain_limits", "destinations", "destination_tallies"),

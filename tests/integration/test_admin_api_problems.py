@@ -11,10 +11,13 @@ from services.admin_api.app import application
 from services.admin_api.auth import FIRST_TOKEN_NAME, FirstToken
 from shared.contracts.base import Payload
 from shared.runtime.consequences import Consequences
+from shared.runtime.preflight import Preflight
+from shared.runtime.specimens import Specimens
 from shared.store import tokens
 from shared.store.engine import Database
 from tests.fakes.admin_client import (
     KEY_ROOM,
+    LINKS,
     SUBSCRIPTIONS,
     TOKEN,
     AdminClient,
@@ -22,6 +25,7 @@ from tests.fakes.admin_client import (
     let_in,
     nothing_checked,
 )
+from tests.fakes.dns import FakeResolver
 
 _JSON = {"Content-Type": "application/json"}
 
@@ -221,7 +225,9 @@ async def test_our_own_fault_is_a_problem_document_that_tells_no_secrets(api: Ad
 
     async def follow(_what: Consequences) -> None: ...
 
-    app = application(broken, announce, publish, KEY_ROOM, nothing_checked, SUBSCRIPTIONS, follow)
+    preflight = Preflight(broken, FakeResolver({}), has_pages=True)
+    specimens = Specimens(LINKS, None)
+    app = application(broken, announce, publish, KEY_ROOM, nothing_checked, SUBSCRIPTIONS, follow, preflight, specimens)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://api", headers=api.headers) as client:
         answer = await client.get("/api/v1/lists")

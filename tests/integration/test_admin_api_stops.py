@@ -11,7 +11,7 @@ import pytest
 from shared.contracts.commands import ExpandMailing
 from shared.contracts.events import AddressSuppressed, DeliveriesCancelled, MailingChanged
 from shared.contracts.topology import encode
-from shared.store import deliveries, mailings, parked
+from shared.store import choosing, mailings, parked
 from shared.store.claims import ClaimedBatch
 from shared.store.engine import RawConnection
 from tests.fakes.admin_client import AdminClient, admin_client, let_in
@@ -119,7 +119,7 @@ async def test_deliveries_are_cancelled_by_what_they_came_to_and_one_by_one(
 async def test_a_page_by_state_says_how_to_go_on(
     api: AdminClient, batch: ClaimedBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deliveries, "SCANNED_A_PAGE", 2)
+    monkeypatch.setattr(choosing, "SCANNED_A_PAGE", 2)
     path = f"/mailings/{batch.mailing_id}/deliveries"
     seen, pages, after = [], 0, ""
     while True:

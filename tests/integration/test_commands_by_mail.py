@@ -13,19 +13,19 @@ from uuid import uuid4
 import pytest
 
 from services.scheduler.tasks.authors import Authors
-from services.scheduler.tasks.commands import ObeyCommands
+from services.scheduler.tasks.commands import NOT_SHOWN, ObeyCommands
 from services.scheduler.tasks.post import HandlePost
 from services.scheduler.tasks.reports import ReadReports
 from shared.contracts.events import DeliveriesCancelled, MailReceived
 from shared.contracts.topology import Lane
-from shared.core.courtesy import MAX_COMMANDS_A_PEER
+from shared.core.courtesy import MAX_COMMANDS_A_PEER, MAX_CONFIRMATIONS_BY_A_LIST
 from shared.core.links import Links
 from shared.core.mailing import TargetKind
 from shared.core.tokens import Purpose, Tokens
 from shared.dns.dmarc import Records
 from shared.runtime.moderation import Telling
 from shared.runtime.subscriptions import Subscriptions
-from shared.store import messages
+from shared.store import messages, subscription_requests
 from shared.store.engine import Database, RawConnection
 from shared.store.messages import NewMessage, NewTarget
 from tests.fakes.kept_publisher import KeptPublisher
@@ -55,10 +55,12 @@ class House:
         sender: str | None = None,
         header: str = "",
         names_list: bool = True,
+        is_proven: bool = True,
     ) -> str:
         """A mail to one of the list's addresses; what became of it."""
         local, list_id = (f"{self.name}-{door}", self.list_id) if names_list else (door, None)
-        target = NewTarget(f"{local}@lists.example.org", TargetKind.COMMAND, list_id)
+        key = "ann@example.com" if is_proven else "?ann@example.com"
+        target = NewTarget(f"{local}@lists.example.org", TargetKind.COMMAND, list_id, author_key=key)
         content = f"From: {author}\n{header}Subject: Please\n\n{text}\n".replace("\n", "\r\n").encode()
         message = NewMessage(
             uuid4(),
@@ -215,6 +217,33 @@ async def test_all_commands_of_a_message_are_answered_in_one_mail(house: House) 
     assert await house.status() == "subscribed"
 
 
+@pytest.mark.parametrize(
+    ("command", "digest_format", "words"),
+    [("set digest plain", "plain", "digests, as plain text"), ("set digest mime", "mime", "digests, each post whole")],
+)
+async def test_a_member_says_what_digests_shall_look_like(
+    house: House, command: str, digest_format: str, words: str
+) -> None:
+    await house.policy("open")
+    await house.write("join")
+    await house.days_pass(1.1)
+    await house.write("request", command)
+    mail = (await house.mails())[-1]
+    assert words in " ".join(mail.get_content().split())
+    await house.write(door_of(mail))
+    chosen = "SELECT delivery_mode::text || ' ' || digest_format::text FROM members WHERE email_key = $1"
+    assert await house.connection.fetchval(chosen, ANN.lower()) == f"digest {digest_format}"
+
+
+async def test_lists_of_an_address_are_told_only_to_who_is_shown_to_have_it(house: House) -> None:
+    await house.policy("open")
+    await house.write("join")
+    await house.write("request", "which", is_proven=False)
+    text = (await house.mails())[-1].get_content()
+    assert NOT_SHOWN in text
+    assert "each post as a mail" not in text
+
+
 async def test_a_request_without_commands_is_told_of_them(house: House) -> None:
     await house.write("request", "Dear Sir,\nhow does this work?")
     text = (await house.only_mail()).get_content()
@@ -262,6 +291,33 @@ async def test_an_address_gets_one_confirmation_a_list_and_three_in_all_within_a
     await house.days_pass(1.1)
     await house.write("join")
     assert await house.connection.fetchval("SELECT count(*) FROM notices") == 4
+
+
+async def test_a_list_asks_only_so_many_strangers_a_day(house: House) -> None:
+    await house.connection.execute(
+        """
+        INSERT INTO notices (cause, kind, list_id, counting_key, counted_as)
+        SELECT 'flood ' || n, CASE WHEN n = 0 THEN 'invitation' ELSE 'confirm-join' END, $1, 'victim' || n,
+               'confirmation'
+        FROM generate_series(0, $2 - 1) n
+        """,
+        house.list_id,
+        MAX_CONFIRMATIONS_BY_A_LIST,
+    )
+    await house.write("join")
+    assert len(await house.mails()) == 1, "what owners asked for does not count"
+    await house.write("join", author="ben@example.com")
+    assert await house.mails("ben@example.com") == []
+
+
+async def test_a_request_that_nobody_decides_about_expires(house: House) -> None:
+    await house.policy("approve")
+    await house.write("join")
+    assert await subscription_requests.is_pending(house.connection, house.list_id, ANN.lower())
+    assert await subscription_requests.expire_pending(house.connection, days=30, limit=10) == 0
+    await house.connection.execute("UPDATE subscription_requests SET changed_at = now() - interval '31 days'")
+    assert await subscription_requests.expire_pending(house.connection, days=30, limit=10) == 1
+    assert not await subscription_requests.is_pending(house.connection, house.list_id, ANN.lower())
 
 
 async def test_what_else_a_message_asks_is_answered_when_it_may_not_ask_to_confirm_again(house: House) -> None:
@@ -343,9 +399,9 @@ async def test_the_members_own_address_ends_the_membership_at_once(house: House)
     )
     own, own_id, house.name = house.name, house.list_id, other
     house.list_id += 1
-    assert await house.write(door) == "kept", "another list's token"
-    house.name, house.list_id = own, own_id
+    # A newsletter to several lists names the first one's address in all of its copies.
     assert await house.write(door, sender="", header="Auto-Submitted: auto-generated\n") == "obeyed"
+    house.name, house.list_id = own, own_id
     assert await house.status() == "unsubscribed"
     assert DeliveriesCancelled(batch_id, (delivery_id,)) in house.publisher.broadcasts
     later = await stored.claim(house.connection, later_batch, await stored.new_lease(house.connection))

@@ -13,6 +13,7 @@ import pytest
 from services.scheduler.kinds.purge import purge
 from services.scheduler.run import Run
 from shared.contracts.task_kinds.purge import PurgeParameters
+from shared.core.moments import id_at
 from shared.store import mailings, purges, rounds, task_runs
 from shared.store.engine import Database, RawConnection
 from tests.integration import stored
@@ -148,3 +149,49 @@ async def test_old_runs_go(connection: RawConnection, database: Database) -> Non
         )
     assert (await purged(connection, database, run_days=30))["runs"] == 2
     assert await connection.fetchval("SELECT count(*) FROM task_runs") == 2
+
+
+async def test_what_is_old_of_everything_else_goes_each_after_days_of_its_own(
+    connection: RawConnection, database: Database
+) -> None:
+    list_id = await stored.new_list(connection, 0)
+    now = datetime.now(UTC)
+    for days in (10, 50, 90):
+        at = now - timedelta(days=days)
+        await connection.execute(
+            "INSERT INTO tracking_events (id, mailing_id, link_id, at) VALUES ($1, 1, 0, $2)", id_at(at, bytes(10)), at
+        )
+        await connection.execute(
+            "INSERT INTO bounce_events (member_id, kind, reply, happened_at, scored_at)"
+            " VALUES (1, 'complaint', '', $1, now())",
+            at,
+        )
+        await connection.execute(
+            "INSERT INTO notices (cause, kind, list_id, counting_key, created_at) VALUES ($1, 'x', $2, 'x', $3)",
+            f"{days}",
+            list_id,
+            at,
+        )
+        await connection.execute(
+            "INSERT INTO subscription_requests (list_id, email, email_key, action, source, state, expires_at)"
+            " VALUES ($1, 'a@x.test', 'a@x.test', 'join', 'web', 'asked', $2)",
+            list_id,
+            at,
+        )
+    found = await purged(connection, database, tracking_days=20, bounce_days=60, notice_days=30, request_days=5)
+    assert {what: found[what] for what in ("readings", "bounces", "notices", "requests")} == {
+        "readings": 2,
+        "bounces": 1,
+        "notices": 2,
+        "requests": 3,
+    }
+    assert await connection.fetchval("SELECT count(*) FROM tracking_events") == 1
+    assert await connection.fetchval("SELECT count(*) FROM bounce_events") == 2
+    assert await connection.fetchval("SELECT array_agg(cause) FROM notices") == ["10"]
+
+
+async def test_a_bounce_that_nobody_has_scored_stays(connection: RawConnection, database: Database) -> None:
+    await connection.execute(
+        "INSERT INTO bounce_events (member_id, kind, reply, happened_at) VALUES (1, 'bounce', '', '2020-01-01')"
+    )
+    assert (await purged(connection, database, bounce_days=60))["bounces"] == 0

@@ -11,7 +11,7 @@ from services.scheduler.sweep import Sweep
 from shared.broker.connection import BrokerUnavailable
 from shared.broker.publisher import Publisher
 from shared.contracts.base import Payload
-from shared.contracts.commands import ExpandMailing, SendBatch
+from shared.contracts.commands import ExpandMailing, MakeDigest, SendBatch
 from shared.contracts.events import MailReceived, SubscriptionAsked
 from shared.core.address import Address
 from shared.core.mailing import TargetKind
@@ -146,3 +146,20 @@ async def test_a_mailing_in_which_nothing_is_outstanding_is_finished(connection:
     mailing_id = await stored.new_mailing(connection, 0)
     await sweep._finish_mailings()
     assert await connection.fetchval("SELECT state FROM mailings WHERE id = $1", mailing_id) == "finished"
+
+
+async def test_digests_that_are_closed_are_published_and_those_turned_off_are_closed(
+    connection: RawConnection, sweep: Sweep, broker: FakeBroker
+) -> None:
+    on, off = [await stored.new_list(connection, 0) for _ in range(2)]
+    await connection.execute("UPDATE mailing_lists SET digests_enabled = true WHERE id = $1", on)
+    for list_id in (on, off):
+        await connection.execute(
+            "INSERT INTO digests (list_id, state, posts, size_bytes) VALUES ($1, 'collecting', 1, 9)", list_id
+        )
+    for _ in range(2):
+        await sweep._close_digests()
+        await sweep._publish_digests()
+    [closed_id] = [row["id"] for row in await connection.fetch("SELECT id FROM digests WHERE state = 'closed'")]
+    assert await connection.fetchval("SELECT list_id FROM digests WHERE id = $1", closed_id) == off
+    assert broker.queues == {"tasks.scheduled": [MakeDigest(closed_id)]}

@@ -245,6 +245,11 @@ async def test_settings_are_changed_on_the_page_of_a_mailed_link(web: Web) -> No
         saved = await client.post(link, data={"mode": "digest"})
         assert 'value="digest" checked' in saved.text
         assert 'role="status"' in saved.text
+        assert 'value="mime" checked' in saved.text
+        saved = await client.post(link, data={"mode": "digest", "digest_format": "plain"})
+        assert 'value="plain" checked' in saved.text
+        saved = await client.post(link, data={"mode": "digest", "digest_format": "<b>"})
+        assert 'value="plain" checked' in saved.text
         assert 'role="status"' not in (await client.post(link, data={"mode": "everything"})).text
         assert 'value="digest" checked' in (await client.get(link)).text
         assert (await client.post(link, data={"leave": "yes"})).status_code == 200

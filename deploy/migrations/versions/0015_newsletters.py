@@ -40,7 +40,7 @@ _STATEMENTS = (
         from_name text NOT NULL,
         from_address text,
         reply_to_address text,
-        template_id BIGINT REFERENCES newsletter_templates (id),
+        template_id BIGINT REFERENCES newsletter_templates (id) ON DELETE SET NULL,
         subject text NOT NULL,
         preheader text NOT NULL,
         text text NOT NULL,

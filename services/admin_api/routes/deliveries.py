@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, BackgroundTasks, Path, Query
+from fastapi import APIRouter, BackgroundTasks, Depends, Path, Query
 
 from services.admin_api.announcing import Announce, Announcing
 from services.admin_api.checked_route import CheckedRoute
@@ -18,12 +18,15 @@ from services.admin_api.schemas.deliveries import (
     AttemptAnswer,
     ChangedDeliveries,
     DeliveryAnswer,
+    Domain,
+    ReplyBeginning,
     RetryOne,
     WhichDeliveries,
     WhichToRetry,
 )
 from shared.contracts.events import DeliveriesCancelled
-from shared.core.delivery import ENDED, DeliveryState
+from shared.core.bounce import BounceClass
+from shared.core.delivery import ENDED, DeliveryState, OutcomeKind
 from shared.store import choosing, deliveries, endings, rounds
 from shared.store.choosing import Choice
 from shared.store.deliveries import Attempt, Delivery, Outstanding
@@ -34,31 +37,44 @@ router = APIRouter(prefix="/mailings", tags=["Deliveries"], route_class=CheckedR
 DeliveryId = Annotated[int, Path(ge=1, le=MAX_ID, description="The delivery's number.")]
 
 
+def _filtered(
+    state: Annotated[list[DeliveryState] | None, Query(description="Only those in one of these states.")] = None,
+    domain: Annotated[Domain | None, Query(description="Only those to this domain.")] = None,
+    outcome: Annotated[OutcomeKind | None, Query(description="Only those whose last attempt came to this.")] = None,
+    reply: Annotated[
+        ReplyBeginning | None,
+        Query(description="Only those whose last reply begins so: `550`, `4`; or its enhanced status: `5.1.1`, `5.7`."),
+    ] = None,
+    bounce_class: Annotated[
+        BounceClass | None,
+        Query(description="Only those that bounced for this reason, in our session or by a report that came back."),
+    ] = None,
+) -> Choice:
+    states = state or list(DeliveryState)
+    return Choice(states, domain=domain, outcome=outcome, reply=reply, bounce_class=bounce_class)
+
+
+#: Which deliveries a request for them means.
+Filtered = Annotated[Choice, Depends(_filtered)]
+
+
 @router.get("/{mailing_id}/deliveries")
 async def get_deliveries(
-    database: Store,
-    mailing_id: MailingId,
-    which: WhichPage,
-    state: Annotated[list[DeliveryState] | None, Query(description="Only those in one of these states.")] = None,
+    database: Store, mailing_id: MailingId, which: WhichPage, choice: Filtered
 ) -> Page[DeliveryAnswer]:
     """A mailing's deliveries by recipient, each with all its attempts and the remote's own words.
 
-    With `state`, a page looks at 20,000 deliveries at most: it may hold fewer than `limit`, or none, and a `next`.
+    With a filter, a page looks at 20,000 deliveries at most: it may hold fewer than `limit`, or none, and a `next`.
     """
+    async with database.raw() as connection:
+        chosen = await choosing.page(connection, mailing_id, choice, which.after, limit=which.limit)
     async with database.snapshot() as session:
-        await mailing_at(session, mailing_id)
-        found = await deliveries.page(session, mailing_id, states=state or (), after_key=which.after, limit=which.fetch)
+        mailing = await mailing_at(session, mailing_id)
+        found = await deliveries.named(session, chosen.delivery_ids, mailing.created_at)
         attempts = await deliveries.attempts_of(session, found)
         outstanding = await deliveries.outstanding_of(session, found)
-        looked_to = None
-        if state and len(found) < which.fetch:
-            looked_to = await deliveries.scanned_to(session, mailing_id, which.after)
-    page = which.page(
-        found,
-        lambda row: _delivery(row, attempts.get(row.id, ()), outstanding.get(row.id)),
-        lambda row: row.recipient_key,
-    )
-    return page if looked_to is None else page.model_copy(update={"next": looked_to})
+    items = [_delivery(row, attempts.get(row.id, ()), outstanding.get(row.id)) for row in found]
+    return Page(items=items, next=chosen.next_key)
 
 
 @router.post("/{mailing_id}/deliveries/retry")
@@ -72,7 +88,7 @@ async def retry_deliveries(
     being cancelled, and after its `not_after_at`.
     """
     which = which or WhichToRetry()
-    choice = Choice(which.state, domain=which.domain, outcome=which.outcome)
+    choice = _choice(which, which.state)
     return ChangedDeliveries(deliveries=await _send_again(database, mailing_id, choice))
 
 
@@ -89,7 +105,7 @@ async def cancel_deliveries(
     To end the whole mailing, cancel the mailing: then no more deliveries are made either.
     """
     which = which or WhichDeliveries()
-    choice = Choice([DeliveryState.OPEN], domain=which.domain, outcome=which.outcome)
+    choice = _choice(which, [DeliveryState.OPEN])
     return ChangedDeliveries(deliveries=await _cancel(database, mailing_id, choice, announce, background))
 
 
@@ -118,6 +134,12 @@ async def cancel_delivery(
         raise Problem(409, f"It has ended: {delivery.state.value}.")
     choice = Choice([DeliveryState.OPEN], delivery_id=delivery_id)
     return ChangedDeliveries(deliveries=await _cancel(database, mailing_id, choice, announce, background))
+
+
+def _choice(which: WhichDeliveries, states: Sequence[DeliveryState]) -> Choice:
+    return Choice(
+        states, domain=which.domain, outcome=which.outcome, reply=which.reply, bounce_class=which.bounce_class
+    )
 
 
 async def _send_again(database: Database, mailing_id: int, choice: Choice) -> int:

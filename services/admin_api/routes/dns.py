@@ -23,9 +23,9 @@ from services.admin_api.schemas.dns import (
 )
 from shared.core.address import Address, InvalidAddress
 from shared.core.dns.finding import Finding, State
-from shared.core.dns.plan import CACHING, Plan, PublicHost, SigningRecord, plan, within
+from shared.core.dns.plan import CACHING, Plan, PublicHost, within
 from shared.core.dns.record import PlannedRecord
-from shared.store import dkim_keys, dns_hosts, lists
+from shared.store import dns_hosts, dns_plan
 from shared.store.dns_hosts import DnsHost
 from shared.store.engine import Database
 
@@ -83,7 +83,7 @@ async def set_dns_host(database: Store, host: Host, new: NewDnsHost) -> DnsHostA
     stated = PublicHost(_name(host), tuple(new.addresses), new.mx_preference, new.is_tracking, new.is_sending)
     async with database.transaction() as session:
         await dns_hosts.take_turns(session)
-        others = [_stated(row) for row in await dns_hosts.all_hosts(session) if row.host != stated.name]
+        others = [dns_plan.stated(row) for row in await dns_hosts.all_hosts(session) if row.host != stated.name]
         _fits(stated, others)
         return DnsHostAnswer.model_validate(await dns_hosts.put(session, stated))
 
@@ -137,11 +137,7 @@ async def _planned(database: Database, zone: str | None) -> tuple[Plan, Sequence
     """The whole plan, and its records that were asked for."""
     name = None if zone is None else _zone_name(zone)
     async with database.transaction() as session:
-        hosts = [_stated(row) for row in await dns_hosts.all_hosts(session)]
-        keys = [
-            SigningRecord(key.domain, key.record_name, key.record_text) for key in await dkim_keys.to_publish(session)
-        ]
-        whole = plan(hosts, await lists.domains(session), keys)
+        whole = await dns_plan.of_cluster(session)
     return whole, whole.records if name is None else within(whole, name)
 
 
@@ -174,10 +170,6 @@ def _fits(stated: PublicHost, others: Sequence[PublicHost]) -> None:
             raise Problem(409, f"{sending[address]} sends from {address} already: an address has one name.")
     if stated.is_sending and len(sending) + len(stated.addresses) > MAX_SENDING_ADDRESSES:
         raise Problem(409, f"More than {MAX_SENDING_ADDRESSES} addresses would send.")
-
-
-def _stated(row: DnsHost) -> PublicHost:
-    return PublicHost(row.host, tuple(row.addresses), row.mx_preference, row.is_tracking, row.is_sending)
 
 
 def _name(host: str) -> str:

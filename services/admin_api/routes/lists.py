@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, BackgroundTasks, Depends, Path, Response
 
+from services.admin_api import digest_tasks
 from services.admin_api.announcing import Announcing
 from services.admin_api.checked_route import CheckedRoute, database_of
 from services.admin_api.paging import WhichPage
@@ -91,9 +92,14 @@ async def make_list(database: Store, new: NewList, response: Response) -> ListAn
             ),
             bounce_limit=new.bounce_limit,
             bounce_quiet_days=new.bounce_quiet_days,
+            digests_enabled=new.digests_enabled,
+            digest_size_bytes=new.digest_size_bytes,
+            removes_held_members=new.removes_held_members,
             recency_newsletters=new.recency_newsletters,
             recency_days=new.recency_days,
         )
+        if made is not None and new.digests_enabled:
+            await digest_tasks.make_task(session, made)
     if made is None:
         raise Problem(409, f"There is a list {name}@{domain} already.")
     response.headers["Location"] = f"/api/v1/lists/{made.address}"
@@ -120,6 +126,8 @@ async def change_list(
             setattr(found, name, value.wire if isinstance(value, Address) else value)
         if found.reply_to is ReplyToPolicy.ADDRESS and found.reply_to_address is None:
             raise _no_reply_to_address()
+        if change.model_fields_set >= {"digests_enabled"} and change.digests_enabled:
+            await digest_tasks.make_task(session, found)
         if "max_messages_per_hour" in change.model_fields_set:
             await lists.pace_anew(session, found)
             background.add_task(announce, NodeSettingsChanged())

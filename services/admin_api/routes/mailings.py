@@ -130,6 +130,7 @@ def _answer(mailing: Mailing, addresses: Mapping[int, str]) -> MailingAnswer:
         state=mailing.state,
         message_id=mailing.message_id,
         list=addresses.get(mailing.list_id) if mailing.list_id is not None else None,
+        newsletter_id=mailing.newsletter_id,
         subject=mailing.subject,
         recipients=mailing.recipients,
         is_paused=mailing.is_paused,

@@ -14,7 +14,7 @@ from services.admin_api.routes.subscription_requests import Following
 from services.admin_api.schemas.base import Page
 from services.admin_api.schemas.members import BounceAnswer, MemberAnswer, MemberChange
 from shared.core.address import Address, InvalidAddress
-from shared.core.membership import MemberStatus
+from shared.core.membership import DeliveryMode, MemberStatus
 from shared.runtime.consequences import Consequences
 from shared.store import bounces, members, suppressions
 from shared.store.engine import Session
@@ -83,6 +83,8 @@ async def change_member(
     mailings under way."""
     async with database.transaction() as session:
         member = await _member_at(session, address, email)
+        if member.delivery_mode is DeliveryMode.DIGEST and change.delivery_mode not in (None, DeliveryMode.DIGEST):
+            await members.note_that_digests_end(session, member)
         for name in change.model_fields_set:
             setattr(member, name, getattr(change, name))
         if change.model_fields_set >= {"status"} and change.status is MemberStatus.SUBSCRIBED:

@@ -69,8 +69,8 @@ async def make_task(database: Store, new: NewTask, allowed: Allowed, response: R
             created_at=now,
             updated_at=now,
         )
-        _check_is_to_come(new.at, now)
-        task.next_due_at = await _next_due_at(session, task, now)
+        check_is_to_come(new.at, now)
+        task.next_due_at = await next_due_at(session, task, now)
         await tasks.add(session, task)
     response.headers["Location"] = f"/api/v1/tasks/{task.id}"
     return _answer(task, None)
@@ -93,14 +93,14 @@ async def change_task(database: Store, task_id: TaskId, change: TaskChange, allo
         if "parameters" in given:
             given["parameters"] = _checked(TaskKind(task.kind), given["parameters"], allowed)
         if "at" in given:
-            _check_is_to_come(change.at, now)
+            check_is_to_come(change.at, now)
             given["cron"] = None
         elif "cron" in given:
             given["at"] = None
         for name, value in given.items():
             setattr(task, name, value)
         if given.keys() & {"cron", "at", "time_zone", "is_enabled"}:
-            task.next_due_at = await _next_due_at(session, task, now)
+            task.next_due_at = await next_due_at(session, task, now)
         task.updated_at = now
         await session.flush()
         return await _answer_of(session, task)
@@ -122,7 +122,7 @@ async def run_task(database: Store, task_id: TaskId, publish: Publishing, backgr
         if run is None:
             raise Problem(409, f"A run of task {task_id} has not ended.")
     background.add_task(publish, TaskQueue.SCHEDULED.value, RunTask(run.id))
-    return _run_answer(run)
+    return run_answer(run)
 
 
 @router.get("/{task_id}/runs")
@@ -131,7 +131,7 @@ async def get_runs(database: Store, task_id: TaskId, which: WhichPage) -> Page[R
     async with database.snapshot() as session:
         await _task_at(session, task_id)
         found = await task_runs.page(session, task_id, before_id=which.after_id, limit=which.fetch)
-    return which.page(found, _run_answer, lambda run: run.id)
+    return which.page(found, run_answer, lambda run: run.id)
 
 
 async def _task_at(session: Session, task_id: int, *, for_change: bool = False) -> ScheduledTask:
@@ -157,14 +157,14 @@ def _checked(kind: TaskKind, parameters: dict[str, Any], allowed: dict[str, Any]
     return checked.model_dump(mode="json", exclude_unset=True)
 
 
-def _check_is_to_come(at: datetime | None, now: datetime) -> None:
+def check_is_to_come(at: datetime | None, now: datetime) -> None:
     # The client's clock may be a little behind the database's.
     if at is not None and at < now - timedelta(seconds=MISSED_AFTER_SECONDS):
-        wrong = {"pointer": "#/at", "detail": "This moment has passed. To run a task now, POST to its /run."}
+        wrong = {"pointer": "#/at", "detail": "This moment has passed."}
         raise Problem(422, "The request is not well formed: see errors.", errors=[wrong])
 
 
-async def _next_due_at(session: Session, task: ScheduledTask, now: datetime) -> datetime | None:
+async def next_due_at(session: Session, task: ScheduledTask, now: datetime) -> datetime | None:
     if not task.is_enabled:
         return None
     schedule = schedule_of(task.cron, task.time_zone, task.at)
@@ -191,13 +191,13 @@ def _answer(task: ScheduledTask, latest_run: TaskRun | None) -> TaskAnswer:
         is_enabled=task.is_enabled,
         missed=task.missed,
         next_due_at=task.next_due_at,
-        latest_run=_run_answer(latest_run) if latest_run is not None else None,
+        latest_run=run_answer(latest_run) if latest_run is not None else None,
         created_at=task.created_at,
         updated_at=task.updated_at,
     )
 
 
-def _run_answer(run: TaskRun) -> RunAnswer:
+def run_answer(run: TaskRun) -> RunAnswer:
     is_to_be_tried_again = run.state is RunState.WAITING and run.failures > 0
     return RunAnswer(
         id=run.id,

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from shared.contracts.bodies import Answer, Body, Moment, refuse
 from shared.core.address import Address, InvalidAddress
+from shared.core.bounce import BounceClass
 from shared.core.delivery import SENT_AGAIN, DeliveryState, OutcomeKind
 
 
@@ -42,7 +43,8 @@ class DeliveryAnswer(Answer):
     recipient: str
     """The address, in the member's spelling."""
     state: DeliveryState
-    """Open, or how it ended: *unknown* when twice the reply to the content did not come."""
+    """Open, or how it ended: *unknown* when twice the reply to the content did not come; *recently_mailed* when the
+    address had as many newsletters lately as a list allows."""
     round: int
     """1, and one more for each time it was sent again."""
     ended_at: Moment | None
@@ -65,6 +67,10 @@ def _domain(text: str) -> str:
 Domain = Annotated[str, StringConstraints(max_length=253), AfterValidator(_domain)]
 
 
+#: The beginning of what the remote said: a reply code, or an enhanced status.
+ReplyBeginning = Annotated[str, StringConstraints(pattern=r"^([2-5]\d{0,2}|[245](\.\d{1,3}){1,2})$")]
+
+
 class WhichDeliveries(Body):
     """Which of a mailing's deliveries are meant; those that meet all that is said."""
 
@@ -72,6 +78,12 @@ class WhichDeliveries(Body):
     """Only those to this domain, in any case, internationalised or ASCII; absent or null is any."""
     outcome: OutcomeKind | None = None
     """Only those whose last attempt came to this; absent or null is any."""
+    reply: ReplyBeginning | None = None
+    """Only those whose last reply begins so: a reply code or its first digits (`550`, `4`), or an enhanced status or
+    its first parts (`5.1.1`, `5.7`); absent or null is any."""
+    bounce_class: BounceClass | None = None
+    """Only those that bounced for this reason, in our session or by a report that came back later; absent or null is
+    any."""
 
 
 class WhichToRetry(WhichDeliveries):
@@ -80,7 +92,8 @@ class WhichToRetry(WhichDeliveries):
     state: list[DeliveryState] = Field(
         default_factory=lambda: sorted({DeliveryState.OPEN, *SENT_AGAIN}, key=list(DeliveryState).index), min_length=1
     )
-    """Only those in one of these states; absent is all but `delivered`, which is sent again only when it is named."""
+    """Only those in one of these states; absent is all but `delivered` and `recently_mailed`, which are sent again only
+    when they are named."""
 
 
 class RetryOne(Body):

@@ -12,6 +12,7 @@ from shared.contracts.topology import Lane
 from shared.core.address import Address
 from shared.core.bounce_score import DEFAULT_BOUNCE_LIMIT, DEFAULT_QUIET_DAYS
 from shared.core.copies import DmarcMitigation, ReplyToPolicy
+from shared.core.digest import DEFAULT_SIZE_BYTES, MAX_ISSUE_BYTES
 from shared.core.membership import PostingPolicy
 from shared.core.newsletter import DEFAULT_RECENCY_DAYS
 from shared.core.subscription import SubscriptionPolicy
@@ -39,6 +40,7 @@ def _ascii(address: Address) -> Address:
 AsciiAddress = Annotated[EmailAddress, AfterValidator(_ascii)]
 #: No score is higher than a point a day for ten years.
 BounceLimit = Annotated[float, Field(strict=True, gt=0, le=3650)]
+DigestSize = Annotated[int, Field(strict=True, ge=1_000, le=MAX_ISSUE_BYTES)]
 Newsletters = Annotated[int, Field(strict=True, ge=1, le=1000)]
 RecencyDays = Annotated[int, Field(strict=True, ge=1, le=365)]
 QuietDays = Annotated[int, Field(strict=True, ge=1, le=3650)]
@@ -122,6 +124,16 @@ class NewList(NewPostingRules):
     counts 1, another 0.5, at most one a day; refusals for policy, spam, size or the sending server count nothing."""
     bounce_quiet_days: QuietDays = DEFAULT_QUIET_DAYS
     """Days without a bounce that counts, after which a member's points are forgotten: 1 to 3,650."""
+    digests_enabled: bool = False
+    """Whether posts are collected for members whose mode is digest. They are sent once a day, by a task of the kind
+    digest that is made when this is turned on and that may be changed as any task; and once `digest_size_bytes` have
+    come. False: such members get each post as a mail."""
+    digest_size_bytes: DigestSize | None = DEFAULT_SIZE_BYTES
+    """Bytes of collected posts at which a digest is sent at once: 1,000 to 10,000,000, where a digest ends in any case;
+    null is by time alone."""
+    removes_held_members: bool = True
+    """Whether a held member who does not answer the reminders of a *held_members* task is removed, as if it had left;
+    otherwise it stays held. Without such a task nobody is reminded, nor removed."""
     recency_newsletters: Newsletters | None = None
     """Newsletters that one address gets within `recency_days`, at most: 1 to 1,000; null or absent is unlimited. It
     holds for every newsletter that goes to this list, and counts those of all lists that have such a limit."""
@@ -184,6 +196,14 @@ class ListChange(PostingRulesChange):
     """Points at which a member is held: more than 0, at most 3,650; null is never. In force from the next bounce on."""
     bounce_quiet_days: QuietDays = may_be_absent()
     """Days without a bounce that counts, after which a member's points are forgotten: 1 to 3,650."""
+    digests_enabled: bool = may_be_absent()
+    """Whether posts are collected for members whose mode is digest; from the next post on. Turned on, a task of the
+    kind digest is made unless the list has one. Turned off, what was collected is sent."""
+    digest_size_bytes: DigestSize | None = may_be_absent()
+    """Bytes of collected posts at which a digest is sent at once: 1,000 to 10,000,000; null is by time alone. From the
+    next post on."""
+    removes_held_members: bool = may_be_absent()
+    """Whether a held member who does not answer its reminders is removed."""
     recency_newsletters: Newsletters | None = may_be_absent()
     """Newsletters that one address gets within `recency_days`, at most: 1 to 1,000; null is unlimited. In force for the
     recipients of newsletters that are made from then on."""
@@ -246,6 +266,12 @@ class ListAnswer(PostingRulesAnswer):
     """Points of bounces at which a member is held; null is never."""
     bounce_quiet_days: int
     """Days without a bounce that counts, after which a member's points are forgotten."""
+    digests_enabled: bool
+    """Whether posts are collected for members whose mode is digest."""
+    digest_size_bytes: int | None
+    """Bytes of collected posts at which a digest is sent at once; null is by time alone."""
+    removes_held_members: bool
+    """Whether a held member who does not answer its reminders is removed; otherwise it stays held."""
     recency_newsletters: int | None
     """Newsletters that one address gets within `recency_days`, at most; null is unlimited."""
     recency_days: int

@@ -15,7 +15,7 @@ class MailingAnswer(Answer):
     id: int
     """The mailing's number."""
     kind: MailingKind
-    """A post, mail handed on to the operator or a list's owners, or a notice of the system's own."""
+    """A post, mail handed on to the operator or a list's owners, a notice of the system's own, or a newsletter."""
     lane: Lane
     """Its class of priority."""
     state: MailingState
@@ -23,7 +23,9 @@ class MailingAnswer(Answer):
     message_id: UUID
     """The message that it sends: `GET /messages/{message_id}`."""
     list: str | None
-    """The list's address; null for what is no post."""
+    """The list's address, a newsletter's first list's; null for what goes to no list."""
+    newsletter_id: int | None
+    """The newsletter that it is a sending of; null for others."""
     subject: str
     """The message's subject, decoded."""
     recipients: int

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from shared.contracts.bodies import Answer, Body, Moment, may_be_absent
 from shared.core.bounce import BounceClass
+from shared.core.digest import DigestFormat
 from shared.core.membership import BounceKind, DeliveryMode, MemberRole, MemberStatus
 from shared.transfer.member import DisplayName, Fields
 
@@ -19,7 +20,10 @@ class MemberChange(Body):
     status: MemberStatus = may_be_absent()
     """Subscribed, unsubscribed or held."""
     delivery_mode: DeliveryMode = may_be_absent()
-    """Mail, digest or nomail."""
+    """Mail, digest or nomail. Of posts that are in a digest under way, who changes gets each at least once: from digest
+    to mail, that digest comes all the same. While the list's digests are off, digest is as mail."""
+    digest_format: DigestFormat = may_be_absent()
+    """What digests look like: mime, each post whole; or plain, one text (RFC 1153)."""
     role: MemberRole = may_be_absent()
     """Member, moderator or owner."""
     is_moderated: bool = may_be_absent()
@@ -39,6 +43,8 @@ class MemberAnswer(Answer):
     """Whether the member gets mail: subscribed, unsubscribed, or held."""
     delivery_mode: DeliveryMode
     """How a subscribed member gets the posts: mail, digest or nomail."""
+    digest_format: DigestFormat
+    """What digests look like: mime or plain."""
     role: MemberRole
     """Member, moderator or owner."""
     is_moderated: bool

@@ -22,7 +22,7 @@ Parameters = Annotated[
 ]
 
 
-class _Schedule(Body):
+class Scheduling(Body):
     """What may be wrong with a moment, an expression, or a time zone."""
 
     @field_validator("cron", check_fields=False)
@@ -45,7 +45,7 @@ class _Schedule(Body):
         return time_zone
 
 
-class NewTask(_Schedule):
+class NewTask(Scheduling):
     """A task to make: what it does, and when. There is no way to say which scheduler does it: whichever has room."""
 
     name: Name
@@ -53,7 +53,8 @@ class NewTask(_Schedule):
     kind: TaskKind
     """What it does. *purge*: deletes what is old (PurgeParameters). *member_sync*: reads a list's members
     from a file at an address (MemberSyncParameters). *held_posts*: reminds moderators of posts that wait for them, and
-    ends those that waited too long (HeldPostsParameters)."""
+    ends those that waited too long (HeldPostsParameters). *start_newsletter*: sends an approved newsletter
+    (StartNewsletterParameters; `POST /newsletters/{id}/schedule` makes such a task)."""
     parameters: Parameters = Field(default_factory=dict)
     """What the kind takes: the schema named like it."""
     cron: Expression | None = None
@@ -78,7 +79,7 @@ class NewTask(_Schedule):
         return self
 
 
-class TaskChange(_Schedule):
+class TaskChange(Scheduling):
     """What to change of a task; what is absent stays as it is. A task keeps its kind."""
 
     name: Name = may_be_absent()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from uuid import UUID
 
 from services.scheduler.run import Run
 from shared.contracts.task_kinds.purge import PurgeParameters
 from shared.store import purges
-from shared.store.purges import CHUNK
+
+#: Deletes some rows that are so many days old; how many.
+PurgeSome = Callable[..., Awaitable[int]]
 
 
 @dataclass(slots=True)
@@ -19,6 +22,10 @@ class Purged:
     message_contents: int | None = None
     months_of_deliveries: int | None = None
     runs: int | None = None
+    readings: int | None = None
+    bounces: int | None = None
+    notices: int | None = None
+    requests: int | None = None
 
 
 async def purge(run: Run, parameters: PurgeParameters) -> Purged:
@@ -28,8 +35,16 @@ async def purge(run: Run, parameters: PurgeParameters) -> Purged:
         await _purge_contents(run, purged, parameters.message_content_days)
     if parameters.delivery_days is not None:
         await _purge_deliveries(run, purged, parameters.delivery_days)
-    if parameters.run_days is not None:
-        await _purge_runs(run, purged, parameters.run_days)
+    rows: Sequence[tuple[str, PurgeSome, int | None]] = (
+        ("runs", purges.purge_runs, parameters.run_days),
+        ("readings", purges.purge_readings, parameters.tracking_days),
+        ("bounces", purges.purge_bounces, parameters.bounce_days),
+        ("notices", purges.purge_notices, parameters.notice_days),
+        ("requests", purges.purge_requests, parameters.request_days),
+    )
+    for what, purge_some, days in rows:
+        if days is not None:
+            await _purge_rows(run, purged, what, purge_some, days)
     return purged
 
 
@@ -57,18 +72,14 @@ async def _purge_deliveries(run: Run, purged: Purged, days: int) -> None:
             _remember(run, purged)
 
 
-async def _purge_runs(run: Run, purged: Purged, days: int) -> None:
-    count = CHUNK
-    while count == CHUNK:
+async def _purge_rows(run: Run, purged: Purged, what: str, purge_some: PurgeSome, days: int) -> None:
+    count = None
+    while count != 0:
         async with run.step() as connection:
-            count = await purges.purge_runs(connection, days=days)
-            purged.runs = (purged.runs or 0) + count
+            count = await purge_some(connection, days=days)
+            setattr(purged, what, (getattr(purged, what) or 0) + count)
             _remember(run, purged)
 
 
 def _remember(run: Run, purged: Purged) -> None:
-    run.cursor["purged"] = {
-        "message_contents": purged.message_contents,
-        "months_of_deliveries": purged.months_of_deliveries,
-        "runs": purged.runs,
-    }
+    run.cursor["purged"] = asdict(purged)

@@ -28,13 +28,26 @@ HELP = """Commands, one a line, in the subject or the text:
   join           become a member
   leave          be one no more
   set mail       get each post
-  set digest     get digests
+  set digest     get digests; `set digest mime` or `set digest plain` says in which form
   set nomail     get nothing, and stay a member
   which          the lists that your address is on
   help           this text
   end            what follows is not read"""
 
+NOT_SHOWN = "which: this is told only where SPF or DKIM shows that the mail that asks is yours."
+
 _IMPLIED = {Door.JOIN: Command(CommandKind.JOIN), Door.LEAVE: Command(CommandKind.LEAVE)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A message with commands, and whom it is answered to."""
+
+    message_id: UUID
+    list_id: int
+    address: Address
+    #: SPF or DKIM vouches for the address.
+    is_author_proven: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +78,16 @@ class ObeyCommands:
         implied = _IMPLIED.get(door.door)
         commands = Commands((implied,), 0) if implied else read_commands(content)
         await messages.decide(connection, message.id, target.address, TargetState.OBEYED)
-        return await self._answer(connection, message.id, target.list_id, writer.address, commands)
+        asked = _Asked(message.id, target.list_id, writer.address, is_author_proven=target.is_author_proven)
+        return await self._answer(connection, asked, commands)
 
     async def _leave(self, connection: RawConnection, message_id: UUID, target: NewTarget, token: str) -> Consequences:
         """RFC 8058's other half: whoever has the member's own address acts for it, and nothing is answered."""
         member_id = self.tokens.read(Purpose.LEAVE, token, now=self.now())
         member = None if member_id is None else await members.membership_of(connection, member_id)
-        if member is None or target.list_id not in (None, member.list_id):
-            return await _keep(connection, message_id, target, "its token is none of this list's")
+        # Whatever list it was sent to: a newsletter's copies name its first list's address, whoever the member is.
+        if member is None:
+            return await _keep(connection, message_id, target, "its token is nobody's")
         await messages.decide(connection, message_id, target.address, TargetState.OBEYED)
         return await self.subscriptions.leave(connection, member.id)
 
@@ -95,19 +110,17 @@ class ObeyCommands:
             return Confirmed.GONE, Consequences()
         return await self.subscriptions.confirm(connection, request.id)
 
-    async def _answer(
-        self, connection: RawConnection, message_id: UUID, list_id: int, address: Address, commands: Commands
-    ) -> Consequences:
+    async def _answer(self, connection: RawConnection, asked: _Asked, commands: Commands) -> Consequences:
         """At most one mail: that which the first change brings about says also what came of the other commands."""
         changes = [command for command in commands.commands if _action(command)]
         results, consequences = [], Consequences()
         for command in commands.commands:
             if command.kind is CommandKind.CONFIRM:
-                confirmed, followed = await self._confirmed(connection, command.token, list_id)
+                confirmed, followed = await self._confirmed(connection, command.token, asked.list_id)
                 consequences += followed
                 results.append(f"confirm: {_CONFIRMED_WORDS[confirmed]}.")
             elif command.kind is CommandKind.WHICH:
-                results += await _which(connection, address)
+                results += await _which(connection, asked.address) if asked.is_author_proven else [NOT_SHOWN]
             elif command.kind is CommandKind.HELP:
                 results.append(HELP)
         if consequences.batches:
@@ -118,13 +131,15 @@ class ObeyCommands:
             results.append("Only the first change of a message is begun: please send the others by themselves.")
         action = _action(changes[0]) if changes else None
         if action is not None:
-            request = await subscription_requests.add(connection, list_id, address, action, RequestSource.MAIL)
+            request = await subscription_requests.add(
+                connection, asked.list_id, asked.address, action, RequestSource.MAIL
+            )
             return consequences + await self.subscriptions.begin(connection, request, results)
         answer = Notice(
             NoticeKind.ANSWER,
-            f"message:{message_id}:{list_id}",
-            list_id,
-            address,
+            f"message:{asked.message_id}:{asked.list_id}",
+            asked.list_id,
+            asked.address,
             {"results": "\n\n".join(results if commands.commands else [*results, HELP])},
             is_answer=True,
             counted_as=CountedAs.ANSWER,
@@ -144,7 +159,7 @@ _CONFIRMED_WORDS = {
 def _action(command: Command) -> RequestAction | None:
     """What the command asks for, if it is a change."""
     if command.mode is not None:
-        return RequestAction.setting(command.mode)
+        return RequestAction.setting(command.mode, command.digest_format)
     return {CommandKind.JOIN: RequestAction.JOIN, CommandKind.LEAVE: RequestAction.LEAVE}.get(command.kind)
 
 

@@ -22,7 +22,7 @@ from shared.core.posting.duplicate import Earlier, duplicate
 from shared.core.posting.post import Discard
 from shared.runtime.consequences import Consequences, follow
 from shared.runtime.moderation import Telling
-from shared.store import expansion, held_posts, lists, mailings, members, messages, posts, release
+from shared.store import digests, expansion, held_posts, lists, mailings, members, messages, posts, release
 from shared.store.engine import Database, RawConnection
 from shared.store.messages import NewTarget, Waiting
 
@@ -99,6 +99,7 @@ class HandlePost:
             # What we sign and send for our own domain passes DMARC as it is.
             has_strict_author=bool(strict_domains - {domain}),
         )
+        await digests.collect(connection, target.list_id, mailing_id)
         await messages.decide(connection, message.id, target.address, TargetState.DISTRIBUTED, mailing_id=mailing_id)
         return [mailing_id]
 

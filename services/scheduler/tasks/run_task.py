@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from services.scheduler.kinds import Doing
 from services.scheduler.metrics import TASK_TRIES
-from services.scheduler.run import ClaimLost, HandedOver, Run, TaskFailed
+from services.scheduler.run import ClaimLost, HandedOver, Run, TaskFailed, TaskRefused
 from shared.contracts.commands import RunTask
 from shared.contracts.task_kinds import PARAMETERS
 from shared.contracts.task_kinds.member_sync import ALLOWED_PLACES
@@ -40,6 +40,8 @@ class Succeeded:
 @dataclass(frozen=True, slots=True)
 class Failed:
     because: str
+    #: Trying again would be of no use.
+    is_final: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ class RunTasks:
         except (HandedOver, ClaimLost):
             return LeftToOthers()
         except TaskFailed as failure:
-            return Failed(str(failure))
+            return Failed(str(failure), is_final=isinstance(failure, TaskRefused))
         except ValidationError as error:
             return Failed(f"The parameters do not hold any more: {sentence_of(error)}")
         except StoreUnavailable as error:
@@ -132,17 +134,21 @@ class RunTasks:
             if isinstance(ending, Succeeded):
                 await task_runs.succeed(connection, claimed, ending.result_json)
             elif isinstance(ending, Failed):
-                await self._fail(connection, claimed, ending.because)
+                await self._fail(connection, claimed, ending)
             elif isinstance(ending, GivenUp):
                 await task_runs.give_up(connection, claimed)
             else:
                 # Without effect where it is in another's hands.
                 await task_runs.hand_over(connection, claimed)
 
-    async def _fail(self, connection: RawConnection, claimed: ClaimedRun, because: str) -> None:
+    async def _fail(self, connection: RawConnection, claimed: ClaimedRun, failed: Failed) -> None:
         wait_seconds = try_again_after_seconds(claimed.failures + 1, random())  # noqa: S311 - spreads waits only
-        _log.warning("run failed", run=claimed.id, task=claimed.task_id, because=because, again_after=wait_seconds)
-        await task_runs.fail(connection, claimed, clean_text(because), again_after_seconds=wait_seconds)
+        if failed.is_final:
+            wait_seconds = None
+        _log.warning(
+            "run failed", run=claimed.id, task=claimed.task_id, because=failed.because, again_after=wait_seconds
+        )
+        await task_runs.fail(connection, claimed, clean_text(failed.because), again_after_seconds=wait_seconds)
 
     async def run(self) -> None:
         """Renew the leases of what is in hand until cancelled; what is in another's hands by now is broken off."""

@@ -15,7 +15,7 @@ from shared.core.remote_file import MAX_CHARACTERS, RefusedAddress, RemoteFile
 ALLOWED_PLACES = "allowed_places"
 
 
-def _list_address(text: str) -> str:
+def list_address(text: str) -> str:
     try:
         return Address.parse(text).spelling
     except InvalidAddress as error:
@@ -33,7 +33,7 @@ class MemberSyncParameters(Body):
     """Members to add to a list, and to change, from a file on a host that the operator allows (LISTFLEET_SYNC_HOSTS).
     Whoever unsubscribed, is held or suppressed stays so; who is not in the file stays a member."""
 
-    list: Annotated[OneLine, AfterValidator(_list_address)]
+    list: Annotated[OneLine, AfterValidator(list_address)]
     """The list's posting address."""
     url: Annotated[str, StringConstraints(max_length=MAX_CHARACTERS)]
     """Where the file is: `https://host/path`, at most 2,000 characters. It is fetched by GET, without following

@@ -12,6 +12,8 @@ from bench import findings, results, table
 from bench.findings import Findings, Round
 from bench.listfleet import Measured
 from bench.postfix_relay import Relayed
+from bench.redirects import Redirected
+from bench.statistics import Told
 
 README = (Path(bench.__file__).parent / "README.md").read_text()
 
@@ -61,6 +63,16 @@ def test_the_table_says_which_aims_are_reached(capsys: pytest.CaptureFixture[str
     assert next(line for line in lines if line.startswith("    2 nodes")).endswith("at least 1.9: reached")
     assert next(line for line in lines if line.startswith("    4 nodes")).endswith("at least 3.6: missed")
     assert next(line for line in lines if line.startswith("(g)")).endswith("at least 20,000: reached")
+
+
+def test_the_table_says_how_redirects_and_statistics_did(capsys: pytest.CaptureFixture[str]) -> None:
+    redirected = Redirected(80_000, 0.0125, 24_000, 0.04, 12.0, 12_500, 6_000, 11_000)
+    table.show(Findings("a sink", [Round(redirected=redirected)], [], Told(210.0, 300.0, 4.0)))
+    lines = capsys.readouterr().out.splitlines()
+    assert next(line for line in lines if line.startswith("    a tracking node")).endswith("at least 0.25: reached")
+    assert next(line for line in lines if line.startswith("    2 nodes, a part")).endswith("at least 1.8: reached")
+    assert any("at 12,500 a second" in line and line.endswith("at most 25: reached.") for line in lines)
+    assert any(line.startswith("(l)") and line.endswith("at most 200: missed.") for line in lines)
 
 
 def test_every_key_is_explained(tmp_path: Path) -> None:

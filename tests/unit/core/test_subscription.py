@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+from shared.core.digest import DigestFormat
 from shared.core.membership import DeliveryMode, MemberStatus
 from shared.core.subscription import RequestAction, Step, SubscriptionPolicy, first_step, step_after_confirmation
 
@@ -49,4 +50,7 @@ def test_whatever_the_policy_members_leave_and_change_by_confirming() -> None:
 
 def test_every_mode_has_its_action() -> None:
     assert [RequestAction.setting(mode).mode for mode in DeliveryMode] == list(DeliveryMode)
-    assert JOIN.mode is None
+    for form in DigestFormat:
+        action = RequestAction.setting(DeliveryMode.DIGEST, form)
+        assert (action.mode, action.digest_format) == (DeliveryMode.DIGEST, form)
+    assert (JOIN.mode, JOIN.digest_format) == (None, None)

@@ -100,6 +100,17 @@ async def test_without_a_record_no_other_name_is_aligned() -> None:
     assert await belief(spf_of("bounce.example.org"), sender="b@bounce.example.org") is Belief.UNPROVEN
 
 
+@pytest.mark.parametrize("policy", ["quarantine", "reject"])
+async def test_a_domain_disowns_what_nothing_vouches_for(policy: str) -> None:
+    asks = dmarc_of("example.org", f"v=DMARC1; p={policy}")
+    assert await belief(asks) is Belief.DISOWNED
+    assert await belief(asks | spf_of("example.org")) is Belief.PROVEN
+    below = Address.parse("ann@mail.example.org")
+    assert await belief(asks, MESSAGE, below) is Belief.DISOWNED
+    assert await belief(dmarc_of("example.org", f"v=DMARC1; p={policy}; sp=none"), MESSAGE, below) is Belief.UNPROVEN
+    assert await belief(asks, MESSAGE, ANN, Address.parse("ben@other.test")) is Belief.DISOWNED
+
+
 async def test_every_author_has_to_be_shown() -> None:
     other = Address.parse("bob@example.net")
     assert await belief(spf_of("example.org"), MESSAGE, ANN, other) is Belief.UNPROVEN

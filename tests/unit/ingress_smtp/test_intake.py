@@ -24,6 +24,8 @@ TO_DEV = Route("dev@lists.test", TargetKind.LIST, DEV)
 TO_NEWS = Route("news@lists.test", TargetKind.LIST, NEWS)
 TO_OPEN = Route("open@lists.test", TargetKind.LIST, OPEN)
 TO_POSTMASTER = Route("postmaster@lists.test", TargetKind.OPERATOR)
+TO_REQUEST = Route("dev-request@lists.test", TargetKind.COMMAND, list_id=DEV.id, speaks_for_author=True)
+TO_CONFIRM = Route("dev-confirm+x@lists.test", TargetKind.COMMAND, list_id=DEV.id)
 TO_RETURN_PATH = Route("b+x@lists.test", TargetKind.RETURN_PATH)
 
 
@@ -246,6 +248,33 @@ async def test_while_nobody_knows_whether_it_is_the_member_the_message_is_deferr
     desk.authorship.answer = Belief.UNKNOWN_NOW
     assert str(await desk.take(POST)).startswith("451 4.4.3")
     assert desk.store.messages == []
+
+
+@pytest.mark.parametrize(
+    ("belief", "state", "author_key"),
+    [
+        (Belief.PROVEN, TargetState.RECEIVED, "ann@example.org"),
+        (Belief.UNPROVEN, TargetState.RECEIVED, "?ann@example.org"),
+        (Belief.UNKNOWN_NOW, TargetState.RECEIVED, "?ann@example.org"),
+        (Belief.DISOWNED, TargetState.KEPT, ""),
+    ],
+)
+async def test_a_command_is_its_authors_unless_the_domain_disowns_it(
+    belief: Belief, state: TargetState, author_key: str
+) -> None:
+    desk = Desk()
+    desk.authorship.answer = belief
+    assert (await desk.take(POST, TO_REQUEST)).code == 250
+    [target] = desk.message.targets
+    assert (target.state, target.author_key) == (state, author_key)
+
+
+async def test_who_has_a_token_needs_nobody_to_vouch() -> None:
+    desk = Desk()
+    desk.authorship.answer = Belief.DISOWNED
+    assert (await desk.take(POST, TO_CONFIRM)).code == 250
+    assert desk.authorship.questions == 0
+    assert desk.message.targets[0].state is TargetState.RECEIVED
 
 
 async def test_it_is_asked_who_wrote_a_message_only_where_it_makes_a_difference() -> None:

@@ -4,11 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.core.digest import DigestFormat
 from shared.core.membership import DeliveryMode
 from shared.mail.commands import MAX_COMMANDS, Command, CommandKind, Commands, read_commands
 
 JOIN, LEAVE, WHICH, HELP = (Command(CommandKind(word)) for word in ("join", "leave", "which", "help"))
 DIGEST = Command(CommandKind.SET, mode=DeliveryMode.DIGEST)
+DIGEST_MIME, DIGEST_PLAIN = (
+    Command(CommandKind.SET, mode=DeliveryMode.DIGEST, digest_format=form) for form in DigestFormat
+)
 
 
 def plain(text: str, subject: str = "", *more: str) -> bytes:
@@ -24,6 +28,7 @@ def read(text: str, subject: str = "", *more: str) -> tuple[Command, ...]:
     [
         ("join", (JOIN,)),
         ("JOIN\n\n  Which. \nset DIGEST\nhelp", (JOIN, WHICH, DIGEST, HELP)),
+        ("Set Digest Mime.\nset digest plain", (DIGEST_MIME, DIGEST_PLAIN)),
         ("Subscribe\nUnsubscribe\nsignoff", (JOIN, LEAVE)),
         ("leave\nend\njoin", (LEAVE,)),
         ("leave\n-- \njoin", (LEAVE,)),
@@ -33,7 +38,7 @@ def read(text: str, subject: str = "", *more: str) -> tuple[Command, ...]:
         ("leave\n-----Original Message-----\njoin", (LEAVE,)),
         ("confirm 0A1B", (Command(CommandKind.CONFIRM, token="0a1b"),)),
         ("confirm ../../etc", ()),
-        ("set everything\nset\nset mail digest", ()),
+        ("set everything\nset\nset mail digest\nset mail plain\nset digest html\nset digest plain now", ()),
         ("join us at the river\nLeave me alone.", ()),
         ("", ()),
     ],

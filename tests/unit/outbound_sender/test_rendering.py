@@ -88,6 +88,12 @@ def test_a_post_gets_its_lists_headers_and_the_final_dot() -> None:
     assert (compiled.has_8bit, compiled.return_domain) == (False, "lists.example.org")
 
 
+def test_a_digest_gets_its_lists_headers_and_nothing_that_is_for_posts() -> None:
+    settings = CopySettings(subject_prefix="[x]", footer_text="Footer", is_anonymous=True, is_from_list=True)
+    digest = replace(mailing(), kind=MailingKind.DIGEST, copies=settings)
+    assert wire(compile_mailing(digest)).segments == wire(compile_mailing(mailing())).segments
+
+
 def test_a_forwarded_message_goes_on_as_it_is() -> None:
     content = wire(compile_mailing(mailing(kind=MailingKind.FORWARD)))
     assert b"".join(content.segments) == POST.replace(b"\r\n.\r\n", b"\r\n..\r\n") + b".\r\n"

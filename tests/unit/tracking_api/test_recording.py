@@ -11,7 +11,7 @@ import pytest
 from services.tracking_api.journal import Journal, JournalFull
 from services.tracking_api.recording import MAX_GROUP, Recorder
 from services.tracking_api.routes import application
-from services.tracking_api.tracking import PIXEL
+from services.tracking_api.tracking import PIXEL, Tracking
 from shared.contracts.events import CopiesRead, ReadEvent
 from shared.contracts.topology import TRACKING_QUEUE
 from shared.core.readings import MachineSign
@@ -46,7 +46,7 @@ class Node:
         self.journal = Journal(folder, max_bytes=max_bytes)
         self.journal.open()
         self.recorder = Recorder(self.publisher, self.journal)
-        app = application(None, tracked_links=LINKS, recorder=self.recorder)  # type: ignore[arg-type]
+        app = application(None, tracking=Tracking(LINKS, self.recorder))  # type: ignore[arg-type]
         self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://evil.example")
 
 
@@ -104,7 +104,7 @@ async def test_a_full_journal_refuses_and_goes_on_when_the_broker_is_back(tmp_pa
 async def test_whoever_waits_is_told_of_a_fault_of_ours(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as faulty:
         faulty.setattr(node.publisher, "publish", fail)
-        waiting = [asyncio.create_task(node.recorder.record(event(number))) for number in range(2)]
+        waiting = [node.recorder.record(event(number)) for number in range(2)]
         results = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 5)
     assert [type(result) for result in results] == [JournalFull, JournalFull]
     await node.recorder.record(event(3))
