@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
 from deploy.local.cluster import PROJECT
+from deploy.local.ports import keep_to_part
 from deploy.local.postgres import Postgres
 from deploy.local.rabbitmq import RabbitMQ
 from deploy.local.rabbitmq_install import find_or_install_server
@@ -24,6 +26,10 @@ from tests.integration import stored
 # How long an example takes, and how long it takes to think of one, is the machine's business.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+
+
+if (process := os.environ.get("PYTEST_XDIST_WORKER", "")).startswith("gw"):
+    keep_to_part(int(process[2:]), of=int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
 
 
 class StoriesBesideTheRest(LoadScopeScheduling):
@@ -70,7 +76,7 @@ def run_folder() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def postgres_server(run_folder: Path) -> Iterator[Postgres]:
     """The server itself, to kill and start again; a test leaves it running."""
-    server = Postgres(run_folder / "postgres", syncs=False)
+    server = Postgres(run_folder / "postgres")
     server.start()
     yield server
     server.stop()

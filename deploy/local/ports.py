@@ -10,8 +10,18 @@ LOOPBACK = "127.0.0.1"
 # Below the range from which the system takes the ports of outgoing connections: a server that is killed and
 # started again must find its port free.
 _FIRST, _LAST = 20_000, 32_000
+_first, _last = _FIRST, _LAST
 #: What was named here before: who got it may not listen yet.
 _named: set[int] = set()
+
+
+def keep_to_part(number: int, of: int) -> None:
+    """From now on name the ports of one of so many equal parts only: for processes that start servers side by side,
+    where one would name the port of the other's server while that is down."""
+    global _first, _last
+    size = (_LAST - _FIRST) // of
+    _first = _FIRST + number * size
+    _last = _first + size - 1
 
 
 def is_free(port: int, address: str = LOOPBACK) -> bool:
@@ -30,7 +40,7 @@ def free_port(preferred: int | None = None) -> int:
     if preferred is not None and is_free(preferred):
         return preferred
     while True:
-        port = random.randint(_FIRST, _LAST)  # noqa: S311
+        port = random.randint(_first, _last)  # noqa: S311
         if port not in _named and is_free(port):
             _named.add(port)
             return port

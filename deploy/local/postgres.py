@@ -24,12 +24,9 @@ _REACHABLE = Path("/var/lib/listfleet")
 
 
 class Postgres:
-    """One server with its folder. The folder holds the rows, the log and the password, and survives a stop.
+    """One server with its folder. The folder holds the rows, the log and the password, and survives a stop."""
 
-    Without `syncs` it does not wait for the disk: rows survive when the server is killed, not when the machine is.
-    """
-
-    def __init__(self, folder: Path, *, port: int | None = None, syncs: bool = True) -> None:
+    def __init__(self, folder: Path, *, port: int | None = None) -> None:
         self._user = _UNPRIVILEGED if os.geteuid() == 0 else None
         self._folder = _folder_for(self._user, folder.resolve())
         self._rows = self._folder / "rows"
@@ -43,7 +40,6 @@ class Postgres:
             "unix_socket_directories=",
             "max_connections=200",
             "log_line_prefix=%m [%p] ",
-            f"fsync={'on' if syncs else 'off'}",
         ):
             command += ["-c", setting]
         self._server = Child("PostgreSQL", command, self._folder / "log", folder=self._folder, user=self._user)

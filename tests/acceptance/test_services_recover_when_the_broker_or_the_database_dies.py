@@ -53,14 +53,17 @@ def test_a_killed_postgresql_loses_nothing(running_cluster: LiveCluster) -> None
 
 
 def test_everybody_gets_the_post_when_all_queues_are_deleted(running_cluster: LiveCluster) -> None:
-    cluster = running_cluster
+    cluster, patient = running_cluster, running_cluster.node("scheduler-1")
     sweeper = cluster.start_scheduler(republish_after_seconds="5")
     sweeper.wait_until_ready()
+    patient.terminate()  # what it releases is published again after 30 s
+    assert patient.wait(30) == 0
     message = _start_a_mailing(cluster)
 
     cluster.delete_all_queues()
     cluster.wait_until_finished(message, 60)
 
+    patient.restart()
     _assert_everybody_has_it(cluster, extra_copies_allowed=0)
     sweeper.stop()
     cluster.processes.services.remove(sweeper)  # it is not to run again

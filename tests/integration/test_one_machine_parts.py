@@ -19,6 +19,7 @@ import pytest
 from deploy.local.child import descendants, has_ended
 from deploy.local.postgres import Postgres
 from deploy.local.rabbitmq import RabbitMQ
+from shared.broker.connection import close_quietly, connect
 
 
 async def _fetch(url: str, statement: str) -> object:
@@ -68,7 +69,7 @@ async def test_a_module_has_its_own_database_at_the_newest_schema(database_url: 
 
 
 async def test_a_confirmed_message_survives_a_crash_of_rabbitmq(rabbitmq_server: RabbitMQ, broker_url: str) -> None:
-    connection = await aio_pika.connect(broker_url)
+    connection = await connect(broker_url, "test")
     channel = await connection.channel()
     await channel.declare_queue("survives", durable=True, arguments={"x-queue-type": "quorum"})
     persistent = aio_pika.Message(b"here", delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
@@ -78,6 +79,7 @@ async def test_a_confirmed_message_survives_a_crash_of_rabbitmq(rabbitmq_server:
     helpers = descendants(rabbitmq_server.pid)
 
     rabbitmq_server.kill()
+    await close_quietly(connection)
     assert helpers
     assert all(has_ended(pid) for pid in helpers)
     rabbitmq_server.start()

@@ -9,12 +9,12 @@ from random import Random
 
 import pytest
 
-from services.outbound_sender.connection import Connection
+from services.outbound_sender.connection import Connection, Timeouts
 from services.outbound_sender.dead_hosts import DeadHosts
 from services.outbound_sender.transport import Terms, connect
 from shared.core.delivery import Outcome, OutcomeKind
 from tests.fakes.scripted_peer import EXTENSIONS, Dialogue, Script, scripted_peer
-from tests.integration.transactions import SHORT, connected, on_loop, send, target_at, until
+from tests.integration.transactions import SHORT, on_loop, send, target_at, until
 
 DELIVERED, DEFERRED, REFUSED, UNKNOWN = OutcomeKind
 GARBAGE = bytes(range(128, 256)) + b"\x00\x01\r\n"
@@ -193,7 +193,9 @@ ROWS = [
 async def test_each_behaviour_of_a_peer_has_its_outcome(row: Row, loop: str) -> None:
     async def scenario() -> None:
         async with scripted_peer(row.script) as peer:
-            opened = await connect(target_at(peer.port), Terms("node.test", SHORT), DeadHosts())
+            # Whoever is to answer has time for it, however busy the machine is.
+            timeouts = SHORT if "no answer" in row.because else Timeouts()
+            opened = await connect(target_at(peer.port), Terms("node.test", timeouts), DeadHosts())
             outcome = opened if isinstance(opened, Outcome) else await send(opened)
             assert (outcome.kind, outcome.reply and outcome.reply.code) == (row.kind, row.code)
             assert outcome.because.startswith(row.because)
@@ -241,7 +243,10 @@ async def test_no_peer_can_do_anything_that_is_not_an_outcome() -> None:
     for seed in range(200):
         random = Random(seed)  # noqa: S311
         async with scripted_peer(at_random(random)) as peer:
-            connection = await connected(peer.port, hasty)
+            connection = await connect(target_at(peer.port), Terms("node.test", hasty), DeadHosts())
+            if isinstance(connection, Outcome):  # the machine had no time for so hasty a greeting
+                assert connection.kind is OutcomeKind.DEFERRED
+                continue
             while connection.is_usable and connection.transactions < 3:
                 outcome = await send(connection)
                 seen[outcome.kind] += 1
@@ -255,3 +260,4 @@ async def test_no_peer_can_do_anything_that_is_not_an_outcome() -> None:
                         assert not (200 <= code < 300 and connection.is_usable), seed
             connection.abort()
     assert len(seen) == len(OutcomeKind), seen
+    assert seen.total() > 100, "most connections came to be"
