@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -43,17 +42,9 @@ async def test_what_was_committed_survives_a_crash_of_postgresql(postgres_server
     await _fetch(url, "DROP TABLE survives")
 
 
-def test_commits_reach_the_disk_unless_it_is_a_test() -> None:
-    with tempfile.TemporaryDirectory(prefix="listfleet-") as name:
-        folder = Path(name)
-        folder.chmod(0o711)  # PostgreSQL runs as a user of its own
-        server = Postgres(folder / "postgres")
-        try:
-            server.start()
-            assert asyncio.run(_fetch(server.url, "SHOW fsync")) == "on"
-            assert asyncio.run(_fetch(server.url, "SHOW synchronous_commit")) == "on"
-        finally:
-            server.stop()
+async def test_commits_reach_the_disk(postgres: str) -> None:
+    assert await _fetch(postgres, "SHOW fsync") == "on"
+    assert await _fetch(postgres, "SHOW synchronous_commit") == "on"
 
 
 async def test_nobody_enters_postgresql_without_the_password(postgres: str) -> None:
