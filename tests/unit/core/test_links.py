@@ -25,3 +25,11 @@ def test_without_pages_a_mail_does_it() -> None:
     address = links.confirm_address("news", "example.org", 7)
     assert links.confirm_url("news", "example.org", 7) == f"mailto:{address}"
     assert links.preferences_url(7, ends_at=NOW) is None
+
+
+def test_a_members_own_links_are_none_where_there_are_no_pages() -> None:
+    assert Links(TOKENS, None).of_member(7, sent_at=NOW) == {}
+    own = Links(TOKENS, "https://lists.example.org").of_member(7, sent_at=NOW)
+    assert own.keys() == {"unsubscribe_url", "preferences_url"}
+    token = own["unsubscribe_url"].removeprefix("https://lists.example.org/leave/")
+    assert TOKENS.read(Purpose.LEAVE, token, now=NOW) == 7
