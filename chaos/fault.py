@@ -25,5 +25,5 @@ class Fault:
     name: str
     strike: Strike
     shape: Shape = field(default_factory=Shape)
-    #: Of a fault that takes minutes, no more seeds than these; `None`: as many as are asked for.
+    #: Of a fault that takes minutes, or the whole machine, no more seeds than these; `None`: as many as are asked for.
     at_most_seeds: int | None = None

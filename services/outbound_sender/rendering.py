@@ -15,7 +15,7 @@ import structlog
 from services.outbound_sender.copies import Copies, PersonalContent, WireContent
 from shared.core.delivery import Outcome, OutcomeKind
 from shared.core.links import Links
-from shared.core.tracking import TrackedLinks, TrackingPolicy
+from shared.core.tracking import TrackedLinks
 from shared.core.verp import mailing_return_path_local
 from shared.mail.dkim import Canonical, Signer, SigningKey
 from shared.mail.headers import has_utf8_header
@@ -168,7 +168,9 @@ class Renderer:
                 mailing,
                 shared,
                 links=self._links,
-                tracking=self._tracking(mailing_id, mailing),
+                tracking=Tracking.of(
+                    mailing.tracking, self._tracked_links, mailing_id, includes_plain_text=mailing.tracks_plain_text
+                ),
                 seven_bit=seven_bit,
             )
         except UnreadablePost as error:
@@ -179,12 +181,6 @@ class Renderer:
             # A fault of ours. As an outcome it is seen and tried again; raised, it would come back with every claim.
             _log.exception("message not compiled", mailing=mailing_id)
             return Outcome(OutcomeKind.DEFERRED, f"4.3.0 the message could not be compiled: {type(error).__name__}")
-
-    def _tracking(self, mailing_id: int, mailing: MailingContent) -> Tracking | None:
-        if mailing.tracking is TrackingPolicy.OFF or self._tracked_links is None:
-            return None
-        is_anonymous = mailing.tracking is TrackingPolicy.ANONYMOUS
-        return Tracking(self._tracked_links, mailing_id, is_anonymous, mailing.tracks_plain_text)
 
     def _shrink(self) -> None:
         sizes = {key: _size_bytes(kept.compiled) for key, kept in self._kept.items()}

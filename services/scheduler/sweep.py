@@ -128,5 +128,6 @@ class Sweep:
             await nodes.forget_left(connection, after_seconds=self._forget_nodes_after_seconds)
             await posts.forget_fingerprints(connection)
             await domain_limits.forget_destinations(connection)
+            await subscription_requests.expire_pending(connection)
             await subscription_requests.forget(connection)
             await form_tallies.forget(connection)

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from shared.core.tokens import Purpose
-from shared.core.tracking import CLICK_PATH, OPEN_PATH, OPEN_SUFFIX, Reader, TrackedLinks, target_of
+from shared.core.tracking import CLICK_PATH, OPEN_PATH, OPEN_SUFFIX, Reader, TrackedLinks, TrackingPolicy, target_of
 from shared.mail.html_links import html_links
 
 #: What the recipient's tokens are called among the values: no merge field can be called so.
@@ -44,6 +44,15 @@ class Tracking:
     is_anonymous: bool
     #: Links in plain text as well.
     includes_plain_text: bool = False
+
+    @classmethod
+    def of(
+        cls, policy: TrackingPolicy, links: TrackedLinks | None, mailing_id: int, *, includes_plain_text: bool
+    ) -> Tracking | None:
+        """As a list wants it; `None` when nothing is tracked, or there are no pages for links to lead to."""
+        if links is None or policy is TrackingPolicy.OFF:
+            return None
+        return cls(links, mailing_id, policy is TrackingPolicy.ANONYMOUS, includes_plain_text)
 
     def values(self, delivery_id: int, purposes: Collection[Purpose]) -> Mapping[str, str]:
         """What the slots of a recipient's copy that are for these purposes are filled with."""

@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 from shared.core.copies import AS_WRITTEN
 from shared.core.links import Links
 from shared.core.mailing import MailingKind
-from shared.core.tracking import TrackedLinks, TrackingPolicy
+from shared.core.tracking import TrackedLinks
 from shared.mail.headers import STORED, Header, scan
 from shared.mail.newsletter import Letter, compose
 from shared.mail.parts import text_parts
@@ -96,7 +96,9 @@ class Specimens:
             received_at=now,
             one_click=True,
         )
-        tracking = self._tracking(first_list)
+        tracking = Tracking.of(
+            first_list.tracking, self.tracked_links, _NOBODY, includes_plain_text=first_list.tracks_plain_text
+        )
         copies = compile_copies(mailing, links=self.links, tracking=tracking)
         values = member_values(
             member.fields if member else {},
@@ -110,12 +112,6 @@ class Specimens:
         pieces = chain(copies.message.fields, [b"\r\n"], copies.message.body)
         raw = b"".join(piece if isinstance(piece, bytes) else piece.fill(values) for piece in pieces)
         return _read(raw, message_uuid, first_list.domain)
-
-    def _tracking(self, first_list: MailingList) -> Tracking | None:
-        if self.tracked_links is None or first_list.tracking is TrackingPolicy.OFF:
-            return None
-        is_anonymous = first_list.tracking is TrackingPolicy.ANONYMOUS
-        return Tracking(self.tracked_links, _NOBODY, is_anonymous, first_list.tracks_plain_text)
 
 
 def _read(raw: bytes, message_uuid: UUID, domain: str) -> Specimen:

@@ -13,7 +13,7 @@ from shared.core.delivery import DeliveryState
 from shared.core.segment.parsing import parse
 from shared.store import counts, recency
 from shared.store.audiences import Audience
-from shared.store.digests import WANTS
+from shared.store.digest_mailings import WANTS
 from shared.store.engine import RawConnection, Record, fetch_one
 
 

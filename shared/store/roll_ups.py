@@ -186,9 +186,12 @@ async def count(connection: RawConnection, mailing_id: int) -> bool:
         mailing_id,
     )
     await connection.execute("DELETE FROM delivery_counts WHERE mailing_id = $1", mailing_id)
-    await connection.executemany(
-        "INSERT INTO delivery_counts (mailing_id, counted_by, key, delivered, refused, waiting, bounced)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        [(mailing_id, *row) for row in rows],
+    await connection.execute(
+        """
+        INSERT INTO delivery_counts (mailing_id, counted_by, key, delivered, refused, waiting, bounced)
+        SELECT $1, * FROM unnest($2::counted_by[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
+        """,
+        mailing_id,
+        *(list(column) for column in zip(*rows, strict=True)),
     )
     return True

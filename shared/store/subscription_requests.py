@@ -18,6 +18,8 @@ from shared.store.engine import RawConnection, Record, Session
 CONFIRM_DAYS = 7
 #: How long a request that has ended is remembered beyond that.
 KEPT_DAYS = 30
+#: The owners have so long to decide about a request.
+DECIDED_WITHIN_DAYS = 90
 
 
 class SubscriptionRequest(SQLModel, table=True):
@@ -154,20 +156,17 @@ async def is_pending(connection: RawConnection, list_id: int, email_key: str) ->
     )
 
 
-async def expire_pending(connection: RawConnection, *, days: int, limit: int) -> int:
-    """How many requests expired now, of at most `limit`: nobody decided about them for so many days."""
-    rows = await connection.fetch(
+async def expire_pending(connection: RawConnection) -> None:
+    """Drop some of the requests that nobody decided about in time."""
+    await connection.execute(
         """
         UPDATE subscription_requests SET state = 'dropped', changed_at = now()
         WHERE id IN (SELECT id FROM subscription_requests
                      WHERE state = 'pending' AND changed_at < now() - make_interval(days => $1)
-                     ORDER BY changed_at LIMIT $2 FOR UPDATE SKIP LOCKED)
-        RETURNING id
+                     ORDER BY changed_at LIMIT 1000 FOR UPDATE SKIP LOCKED)
         """,
-        days,
-        limit,
+        DECIDED_WITHIN_DAYS,
     )
-    return len(rows)
 
 
 async def publish_due(connection: RawConnection, *, limit: int = 500) -> Sequence[int]:

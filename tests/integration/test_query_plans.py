@@ -19,6 +19,7 @@ from shared.store import (
     audiences,
     batches,
     choosing,
+    digest_mailings,
     digests,
     domain_limits,
     endings,
@@ -147,7 +148,7 @@ async def test_a_digests_steps_touch_its_readers(connection: RawConnection, mail
     await assert_narrow(connection, lambda c: digests.collect(c, list_id, mailing_id), at_most=10)
     closed = await digests.close(connection, list_id)
     assert closed is not None
-    await assert_narrow(connection, lambda c: digests.next_step(c, closed.id), at_most=300)
+    await assert_narrow(connection, lambda c: digest_mailings.next_step(c, closed.id), at_most=300)
 
 
 async def test_windows_are_counted_from_batches_and_waiting_ones_up_to_the_limit(connection: RawConnection) -> None:

@@ -20,9 +20,9 @@ from shared.mail.digest.issue import Issue, post_copy, with_defaults
 from shared.mail.digest.mime import compose_mime
 from shared.mail.digest.plain import PlainPost, compose_plain, plain_post
 from shared.mail.template import ListHeaders
-from shared.store import contents, digests
+from shared.store import contents, digest_mailings
 from shared.store.contents import MailingContent
-from shared.store.digests import ComposedDigest, IssueFacts, Pending
+from shared.store.digest_mailings import ComposedDigest, IssueFacts, Pending
 from shared.store.engine import Database
 
 _log = structlog.get_logger(__name__)
@@ -43,21 +43,21 @@ class MakeDigests:
     async def __call__(self, command: MakeDigest) -> None:
         """Do what comes next; the sweep publishes the command again for what comes then."""
         async with self.database.raw_transaction() as connection:
-            step = await digests.next_step(connection, command.digest_id)
+            step = await digest_mailings.next_step(connection, command.digest_id)
             if step is Pending.EXPANSION:
-                await digests.look_again(connection, command.digest_id, after_seconds=digests.LOOK_AGAIN_SECONDS)
+                await digest_mailings.look_again(connection, command.digest_id)
             elif step is Pending.NOTHING:
-                await digests.end(connection, command.digest_id)
+                await digest_mailings.end(connection, command.digest_id)
         if not isinstance(step, DigestFormat):
             return
         async with self.database.raw() as connection:
-            facts = await digests.facts_of(connection, command.digest_id)
-            posts = await digests.posts_of(connection, command.digest_id)
+            facts = await digest_mailings.facts_of(connection, command.digest_id)
+            posts = await digest_mailings.posts_of(connection, command.digest_id)
         composed = await self._composed(facts, posts, step)
         async with self.database.raw_transaction() as connection:
-            if await digests.next_step(connection, command.digest_id) is not step:
+            if await digest_mailings.next_step(connection, command.digest_id) is not step:
                 return
-            mailing_id = await digests.make_mailing(
+            mailing_id = await digest_mailings.make_mailing(
                 connection,
                 command.digest_id,
                 facts,

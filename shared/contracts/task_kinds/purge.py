@@ -34,7 +34,7 @@ class PurgeParameters(Body):
     """What is remembered of mail that the system itself wrote so many days ago: 30 to 36,500."""
     request_days: Days | None = None
     """Requests to join or leave whose time to be confirmed was over so many days ago, confirmed or not; those that wait
-    for the list's owners are kept. Without it, 30 days."""
+    for the list's owners are kept, until they are dropped after 90 days. Without it, 30 days."""
 
     @model_validator(mode="after")
     def _deletes_something(self) -> Self:
