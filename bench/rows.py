@@ -16,7 +16,7 @@ from shared.core.membership import DeliveryMode, MemberRole, MemberStatus, Posti
 from shared.core.node import NodeKind
 from shared.core.tracking import TrackingPolicy
 from shared.mail.dkim_keys import make_key, record_text, to_der
-from shared.store import dkim_keys, lists, mailings, members, messages, node_settings
+from shared.store import dkim_keys, lists, mailings, member_imports, messages, node_settings
 from shared.store.engine import Database, RawConnection, fetch_one
 from shared.store.members import NewMember
 from shared.store.messages import NewMessage, NewTarget
@@ -88,7 +88,7 @@ async def make_list(url: str, kind: ListKind, name: str, recipients: int) -> int
     for first in range(0, recipients, _IMPORT_ROWS):
         rows = [_member(kind, number) for number in range(first, min(first + _IMPORT_ROWS, recipients))]
         async with database.raw_transaction() as connection:
-            await members.import_rows(connection, made.id, rows)
+            await member_imports.import_rows(connection, made.id, rows)
     await database.close()
     return made.id
 

@@ -18,8 +18,8 @@ from shared.store import (
     domain_limits,
     expansion,
     form_tallies,
+    handling,
     mailings,
-    messages,
     nodes,
     posts,
     release,
@@ -75,10 +75,10 @@ class Sweep:
 
     async def _publish_messages(self) -> None:
         async with self._database.raw() as connection:
-            due = await messages.publish_due(connection)
+            due = await handling.publish_due(connection)
         await self._publisher.publish_all(TaskQueue.TASKS.value, [MailReceived(str(message)) for message in due])
         async with self._database.raw() as connection:
-            await messages.mark_published(connection, due, again_after_seconds=self._republish_after_seconds)
+            await handling.mark_published(connection, due, again_after_seconds=self._republish_after_seconds)
 
     async def _publish_requests(self) -> None:
         async with self._database.raw() as connection:

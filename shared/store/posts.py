@@ -11,7 +11,7 @@ from sqlmodel import Field, SQLModel
 
 from shared.store.columns import moment_field
 from shared.store.engine import RawConnection, fetch_one
-from shared.store.messages import Waiting
+from shared.store.handling import Waiting
 
 #: How long the same post is recognised.
 DUPLICATE_DAYS = 7

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
 from shared.core.membership import MemberStatus
-from shared.store import members
+from shared.store import member_imports
 from shared.store.engine import RawConnection, StoreUnavailable
 from shared.store.members import NewMember
 from shared.transfer.lines import LineSplitter
@@ -105,8 +105,8 @@ class MemberImport:
             return
         try:
             async with self._transaction() as connection:
-                await members.wait_for_other_imports(connection, self._list_id)
-                counts = await members.import_rows(connection, self._list_id, list(self._group.values()))
+                await member_imports.wait_for_other_imports(connection, self._list_id)
+                counts = await member_imports.import_rows(connection, self._list_id, list(self._group.values()))
         except StoreUnavailable as error:
             raise ImportInterrupted(self._answer(), self._stored_to_line) from error
         self._stored_to_line = self._last_line

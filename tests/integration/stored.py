@@ -16,7 +16,17 @@ from shared.core.mailing import MailingKind, TargetKind
 from shared.core.membership import DeliveryMode, MemberRole, MemberStatus
 from shared.core.node import NodeKind
 from shared.core.smtp_reply import Reply
-from shared.store import batches, claims, expansion, mailings, members, messages, nodes, outcomes, release
+from shared.store import (
+    batches,
+    claims,
+    expansion,
+    mailings,
+    member_imports,
+    messages,
+    nodes,
+    outcomes,
+    release,
+)
 from shared.store.claims import ClaimedBatch, Recipient
 from shared.store.engine import RawConnection
 from shared.store.members import NewMember
@@ -92,7 +102,7 @@ async def new_list(connection: RawConnection, size: int) -> int:
         f"list-{next(_numbers)}",
     )
     if size:
-        await members.import_rows(connection, list_id, [new_member(number) for number in range(1, size + 1)])
+        await member_imports.import_rows(connection, list_id, [new_member(number) for number in range(1, size + 1)])
     return list_id
 
 

@@ -11,7 +11,7 @@ from shared.core.delivery import Outcome, OutcomeKind
 from shared.core.mailing import MailingKind, TargetKind, TargetState
 from shared.core.node import NodeKind
 from shared.core.smtp_reply import Reply
-from shared.store import claims, expansion, mailings, messages, nodes, release
+from shared.store import claims, expansion, handling, mailings, messages, nodes, release
 from shared.store.messages import NewMessage, NewTarget
 from shared.store.outcomes import Report, record_outcomes
 from tests.fakes.admin_client import AdminClient, admin_client, let_in
@@ -65,7 +65,7 @@ async def _distribute(api: AdminClient, message_id: UUID, address: str, list_id:
             subject="Hello",
             expand_again_after_seconds=60,
         )
-        await messages.decide(connection, message_id, address, TargetState.DISTRIBUTED, mailing_id=mailing_id)
+        await handling.decide(connection, message_id, address, TargetState.DISTRIBUTED, mailing_id=mailing_id)
         await expansion.expand_page(connection, mailing_id, page_size=100, expand_again_after_seconds=60)
     return mailing_id
 

@@ -15,7 +15,7 @@ from services.scheduler.tasks.expansion import Expand
 from shared.contracts.commands import ExpandMailing
 from shared.core.membership import DeliveryMode, MemberStatus
 from shared.dns.resolver import MxRecord
-from shared.store import domain_limits, expansion, members, recency
+from shared.store import domain_limits, expansion, member_imports, recency
 from shared.store.engine import Database, RawConnection
 from shared.store.recency import Limits
 from tests.fakes.admin_client import AdminClient, admin_client, let_in
@@ -57,7 +57,7 @@ def new_task(database: Database, *, page_size: int) -> Expand:
 async def new_list(connection: RawConnection, *numbers: int, **changes: Any) -> int:
     """A list with the members `member-N` for these numbers."""
     list_id = await stored.new_list(connection, 0)
-    await members.import_rows(connection, list_id, [stored.new_member(number, **changes) for number in numbers])
+    await member_imports.import_rows(connection, list_id, [stored.new_member(number, **changes) for number in numbers])
     return list_id
 
 
@@ -157,7 +157,7 @@ async def test_newsletters_go_to_who_wants_any_mail(connection: RawConnection) -
         stored.new_member(5, status=MemberStatus.HELD),
         stored.new_member(6),
     ]
-    await members.import_rows(connection, list_id, rows)
+    await member_imports.import_rows(connection, list_id, rows)
     await connection.execute(
         "INSERT INTO suppressions (email_key, email, reason) VALUES ('member-6@example.com', '', 'manual')"
     )
@@ -223,7 +223,7 @@ async def test_a_resend_goes_to_who_got_it_and_did_not_open_it(connection: RawCo
     await read(connection, first_id, 3, judged="scanner")
     await read(connection, other_id, 4)
     await connection.execute("UPDATE members SET status = 'unsubscribed' WHERE email_key LIKE 'member-5@%'")
-    await members.import_rows(connection, list_id, [stored.new_member(7)])
+    await member_imports.import_rows(connection, list_id, [stored.new_member(7)])
     mailing_id = await newsletter_to(connection, list_id, unopened_of=first_id)
     await stored.expand_all(connection, mailing_id)
     assert await reached(connection, mailing_id) == [3, 4]

@@ -15,7 +15,7 @@ from shared.core.mailing import TargetKind
 from shared.core.tokens import Purpose, Tokens
 from shared.core.verp import VALID_DAYS, mailing_return_path_local, return_path_local
 from shared.runtime.subscriptions import Confirmed, Subscriptions
-from shared.store import bounce_scores, bounces, messages
+from shared.store import bounce_scores, bounces, handling, messages
 from shared.store.bounce_scores import Scored
 from shared.store.engine import Database, RawConnection
 from shared.store.messages import NewTarget
@@ -96,10 +96,10 @@ async def arrive(
     message_id = await connection.fetchval("SELECT id FROM messages ORDER BY received_at DESC LIMIT 1")
     await connection.execute("UPDATE messages SET content = $2 WHERE id = $1", message_id, content)
     async with connection.transaction():
-        message = await messages.take(connection, message_id)
+        message = await handling.take(connection, message_id)
         assert message is not None
         kept = await READ.keep(connection, message, target)
-        await messages.mark_handled(connection, message_id)
+        await handling.mark_handled(connection, message_id)
     return kept.because
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from uuid import uuid4
 
-from shared.store import batches, members
+from shared.store import batches, member_imports
 from shared.store.engine import RawConnection
 from tests.integration import stored
 
@@ -31,7 +31,7 @@ async def test_a_claim_gives_every_recipient_with_the_name_of_its_attempt(connec
 async def test_a_claim_of_a_personal_mailing_brings_what_it_says_to_each_member(connection: RawConnection) -> None:
     lease, list_id = await stored.new_lease(connection), await stored.new_list(connection, 0)
     ann = stored.new_member(1, display_name="Ann", fields_json='{"city": "Köln"}')
-    await members.import_rows(connection, list_id, [ann, stored.new_member(2), stored.new_member(3)])
+    await member_imports.import_rows(connection, list_id, [ann, stored.new_member(2), stored.new_member(3)])
     await connection.execute("UPDATE mailing_lists SET personal = true WHERE id = $1", list_id)
     mailing_id = await stored.mailing_to(connection, list_id)
     await connection.execute("DELETE FROM members WHERE list_id = $1 AND email_key = 'member-3@example.com'", list_id)
@@ -46,7 +46,9 @@ async def test_a_claim_of_a_personal_mailing_brings_what_it_says_to_each_member(
 
 async def test_a_claim_of_any_other_mailing_brings_addresses_only(connection: RawConnection) -> None:
     lease, list_id = await stored.new_lease(connection), await stored.new_list(connection, 0)
-    await members.import_rows(connection, list_id, [stored.new_member(1, display_name="Ann", fields_json='{"a": 1}')])
+    await member_imports.import_rows(
+        connection, list_id, [stored.new_member(1, display_name="Ann", fields_json='{"a": 1}')]
+    )
     (batch_id,) = await stored.release_all(connection, await stored.mailing_to(connection, list_id))
     claimed = await stored.claim(connection, batch_id, lease)
     assert claimed is not None

@@ -16,7 +16,7 @@ from shared.core.address import Address
 from shared.core.mailing import MailingKind, TargetKind
 from shared.core.membership import DeliveryMode, MemberStatus
 from shared.dns.resolver import LookupFailedError, MxRecord
-from shared.store import expansion, mailings, members, messages, suppressions
+from shared.store import expansion, mailings, member_imports, messages, suppressions
 from shared.store.engine import Database, RawConnection
 from shared.store.expansion import ExpandedPage
 from shared.store.messages import NewTarget
@@ -165,7 +165,7 @@ async def test_only_who_is_subscribed_and_wants_mail_gets_a_delivery(connection:
     """Who wants digests gets as a mail what is in none."""
     mailing_id = await stored.new_mailing(connection, 0, expand=False)
     list_id = await connection.fetchval("SELECT list_id FROM mailings")
-    await members.import_rows(
+    await member_imports.import_rows(
         connection,
         list_id,
         [
@@ -206,7 +206,7 @@ async def test_an_address_that_left_and_came_back_meanwhile_gets_one_delivery(co
     list_id = await connection.fetchval("SELECT list_id FROM mailings")
     await expand_page(connection, mailing_id, 3)
     await connection.execute("DELETE FROM members WHERE email_key = 'member-1@example.com'")
-    await members.import_rows(connection, list_id, [stored.new_member(1)])
+    await member_imports.import_rows(connection, list_id, [stored.new_member(1)])
     await stored.expand_all(connection, mailing_id, 3)
     assert sorted(await recipients(connection, mailing_id)) == [f"member-{n}@example.com" for n in range(1, 7)]
     assert await counted(connection, mailing_id) == ("running", 6, 0)

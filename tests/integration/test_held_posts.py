@@ -27,7 +27,7 @@ from shared.core.tokens import Tokens
 from shared.runtime.consequences import Consequences
 from shared.runtime.moderation import Telling
 from shared.runtime.subscriptions import Subscriptions
-from shared.store import held_posts, members, messages, posts
+from shared.store import held_posts, member_imports, messages, posts
 from shared.store.engine import Database, RawConnection
 from shared.store.messages import NewTarget
 from tests.fakes.admin_client import AdminClient, admin_client, let_in
@@ -131,7 +131,7 @@ async def house(connection: RawConnection, database_url: str) -> AsyncIterator[H
         stored.new_member(8, email="mo@example.org", email_key="mo@example.org", role=MemberRole.MODERATOR),
         stored.new_member(9, email="olga@example.org", email_key="olga@example.org", role=MemberRole.OWNER),
     ]
-    await members.import_rows(connection, list_id, rows)
+    await member_imports.import_rows(connection, list_id, rows)
     address = await connection.fetchval("SELECT name || '@' || domain FROM mailing_lists WHERE id = $1", list_id)
     transport = httpx.ASGITransport(application(desk))
     async with (

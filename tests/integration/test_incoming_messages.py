@@ -10,10 +10,11 @@ import pytest
 
 from shared.core.mailing import TargetKind, TargetState
 from shared.core.membership import MemberRole
-from shared.store import arrivals, members, messages, posts
+from shared.store import arrivals, handling, member_imports, messages, posts
 from shared.store.arrivals import KnownAuthor
 from shared.store.engine import Database, RawConnection
-from shared.store.messages import NewMessage, NewTarget, Waiting
+from shared.store.handling import Waiting
+from shared.store.messages import NewMessage, NewTarget
 from tests.integration import stored
 
 TARGET = NewTarget("postmaster@lists.example.org", TargetKind.OPERATOR)
@@ -21,14 +22,14 @@ TARGET = NewTarget("postmaster@lists.example.org", TargetKind.OPERATOR)
 
 async def waiting_of(connection: RawConnection, message: NewMessage) -> Waiting:
     async with connection.transaction():
-        waiting = await messages.take(connection, message.id)
+        waiting = await handling.take(connection, message.id)
     assert waiting is not None
     return waiting
 
 
 async def test_authors_are_known_who_are_on_the_list_and_did_not_leave_it(connection: RawConnection) -> None:
     list_id = await stored.new_list(connection, 3)
-    await members.import_rows(connection, list_id, [stored.new_member(4, role=MemberRole.OWNER)])
+    await member_imports.import_rows(connection, list_id, [stored.new_member(4, role=MemberRole.OWNER)])
     await connection.execute("UPDATE members SET is_moderated = true WHERE email_key = 'member-1@example.com'")
     await connection.execute("UPDATE members SET status = 'held' WHERE email_key = 'member-2@example.com'")
     await connection.execute("UPDATE members SET status = 'unsubscribed' WHERE email_key = 'member-3@example.com'")
@@ -70,7 +71,7 @@ async def test_a_message_whose_row_is_locked_is_waited_for(connection: RawConnec
     await messages.store(connection, message)
     async with stored.connected(database_url) as sweep:
         async with sweep.transaction():
-            await messages.mark_published(sweep, [message.id], again_after_seconds=30)
+            await handling.mark_published(sweep, [message.id], again_after_seconds=30)
             taken = asyncio.create_task(waiting_of(connection, message))
         assert (await taken).targets == (TARGET,)
 
@@ -78,11 +79,11 @@ async def test_a_message_whose_row_is_locked_is_waited_for(connection: RawConnec
 async def test_a_handled_message_is_left_alone(connection: RawConnection) -> None:
     message = stored.new_message(TARGET)
     await messages.store(connection, message)
-    await messages.mark_handled(connection, message.id)
+    await handling.mark_handled(connection, message.id)
     async with connection.transaction():
-        assert await messages.take(connection, message.id) is None
-        assert await messages.take(connection, UUID(int=1)) is None
-    assert await messages.publish_due(connection) == []
+        assert await handling.take(connection, message.id) is None
+        assert await handling.take(connection, UUID(int=1)) is None
+    assert await handling.publish_due(connection) == []
 
 
 async def test_only_undecided_targets_are_taken(connection: RawConnection) -> None:
@@ -96,13 +97,13 @@ async def test_only_undecided_targets_are_taken(connection: RawConnection) -> No
 async def test_a_message_that_nobody_announced_is_published_by_the_sweep(connection: RawConnection) -> None:
     message = stored.new_message(TARGET)
     await messages.store(connection, message, sweep_after_seconds=5)
-    assert await messages.publish_due(connection) == []
+    assert await handling.publish_due(connection) == []
     await connection.execute("UPDATE messages SET publish_due_at = publish_due_at - interval '6 s'")
-    assert await messages.publish_due(connection) == [message.id]
-    await messages.mark_published(connection, [message.id], again_after_seconds=30)
-    assert await messages.publish_due(connection) == [], "it is due again in 30 seconds"
+    assert await handling.publish_due(connection) == [message.id]
+    await handling.mark_published(connection, [message.id], again_after_seconds=30)
+    assert await handling.publish_due(connection) == [], "it is due again in 30 seconds"
     await connection.execute("UPDATE messages SET publish_due_at = publish_due_at - interval '31 s'")
-    assert await messages.publish_due(connection) == [message.id]
+    assert await handling.publish_due(connection) == [message.id]
 
 
 async def test_the_same_post_within_seven_days_is_a_duplicate_and_afterwards_is_not(
@@ -160,7 +161,7 @@ async def test_of_two_copies_handled_at_once_one_is_the_first(connection: RawCon
 async def test_what_became_of_it_is_written_down(connection: RawConnection) -> None:
     message = stored.new_message(TARGET)
     await messages.store(connection, message)
-    await messages.decide(connection, message.id, TARGET.address, TargetState.DISTRIBUTED, mailing_id=7)
+    await handling.decide(connection, message.id, TARGET.address, TargetState.DISTRIBUTED, mailing_id=7)
     row = await connection.fetchrow("SELECT state, because, mailing_id FROM message_targets")
     assert row is not None
     assert tuple(row) == ("distributed", "", 7)

@@ -17,7 +17,7 @@ from shared.core.mailing import TargetKind, TargetState
 from shared.core.membership import DeliveryMode, MemberRole, MemberStatus, PostingPolicy
 from shared.core.node import NodeKind
 from shared.core.verp import return_path_local
-from shared.store import members, messages, node_settings
+from shared.store import member_imports, members, messages, node_settings
 from shared.store.engine import Database
 from shared.store.lists import MailingList
 from tests.fakes.waiting import until
@@ -35,7 +35,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
         "Ann@Example.org", "ann@example.org", "", MemberStatus.SUBSCRIBED, DeliveryMode.MAIL, MemberRole.MEMBER, "{}"
     )
     async with store.raw() as connection:
-        await members.import_rows(connection, mailing_list.id, [ann])
+        await member_imports.import_rows(connection, mailing_list.id, [ann])
     yield store
     await store.close()
 

@@ -15,7 +15,7 @@ from services.scheduler.clock import Clock
 from services.scheduler.tasks.run_task import RunTasks
 from shared.contracts.commands import ExpandMailing, RunTask
 from shared.core.delivery import DeliveryState
-from shared.store import expansion, leaving, members, stops, task_runs
+from shared.store import expansion, leaving, member_imports, stops, task_runs
 from shared.store.engine import Database, RawConnection, Record
 from tests.fakes.admin_client import AdminClient, admin_client, let_in
 from tests.fakes.kept_publisher import KeptPublisher
@@ -402,7 +402,7 @@ async def to_two_lists(
     lists = [await stored.new_list(connection, 0) for _ in range(2)]
     for number, list_id in enumerate(lists, start=1):
         member = stored.new_member(number, fields_json=json.dumps({"from": number}), display_name=f"Of {number}")
-        await members.import_rows(connection, list_id, [member])
+        await member_imports.import_rows(connection, list_id, [member])
     newsletter_id = await new_newsletter(connection, *lists)
     await asked(api, newsletter_id, "start", 202, not_after_at=later(hours=1))
     for run in await due_runs(connection, clock):

@@ -9,7 +9,7 @@ import pytest
 
 from shared.contracts.topology import Lane
 from shared.core.mailing import MailingKind, TargetKind, TargetState
-from shared.store import expansion, mailings, members, messages, posts
+from shared.store import expansion, handling, mailings, member_imports, messages, posts
 from shared.store.engine import RawConnection
 from shared.store.messages import NewMessage, NewTarget
 from tests.integration import stored
@@ -45,7 +45,7 @@ async def lists_with(connection: RawConnection, *numbers: range) -> list[int]:
     made = []
     for each in numbers:
         made.append(await stored.new_list(connection, 0))
-        await members.import_rows(connection, made[-1], [stored.new_member(number) for number in each])
+        await member_imports.import_rows(connection, made[-1], [stored.new_member(number) for number in each])
     return made
 
 
@@ -67,7 +67,7 @@ async def test_posts_with_one_name_are_distributed_one_after_the_other(
     for list_id in (one, other):
         message = await came(connection, list_id, through_a_list=False)
         async with connection.transaction():
-            taken = await messages.take(connection, message.id)
+            taken = await handling.take(connection, message.id)
             assert taken is not None
             waiting.append(taken)
     second = await asyncpg.connect(database_url)
@@ -131,7 +131,7 @@ async def came(connection: RawConnection, list_id: int, *, through_a_list: bool)
 
 async def first_of(connection: RawConnection, list_id: int, message: NewMessage) -> object:
     async with connection.transaction():
-        waiting = await messages.take(connection, message.id)
+        waiting = await handling.take(connection, message.id)
         assert waiting is not None
         return await posts.same_by_another_way(connection, list_id, waiting)
 
@@ -141,7 +141,7 @@ async def test_a_post_that_comes_by_another_list_too_is_known(connection: RawCon
         list_id = await stored.new_list(connection, 0)
         first, second = [await came(connection, list_id, through_a_list=way) for way in ways]
         assert await first_of(connection, list_id, first) is None, "nothing is decided about the other"
-        await messages.decide(connection, first.id, "list@lists.example.org", TargetState.DISTRIBUTED)
+        await handling.decide(connection, first.id, "list@lists.example.org", TargetState.DISTRIBUTED)
         assert await first_of(connection, list_id, second) == first.id
         assert await first_of(connection, list_id, first) is None
         other_list = await stored.new_list(connection, 0)
@@ -151,5 +151,5 @@ async def test_a_post_that_comes_by_another_list_too_is_known(connection: RawCon
 async def test_two_posts_with_one_name_that_came_directly_are_two(connection: RawConnection) -> None:
     list_id = await stored.new_list(connection, 0)
     first, second = [await came(connection, list_id, through_a_list=False) for _ in range(2)]
-    await messages.decide(connection, first.id, "list@lists.example.org", TargetState.DISTRIBUTED)
+    await handling.decide(connection, first.id, "list@lists.example.org", TargetState.DISTRIBUTED)
     assert await first_of(connection, list_id, second) is None

@@ -17,7 +17,7 @@ from shared.dns.resolver import LookupFailedError
 from shared.mail.headers import STORED, Header, scan
 from shared.mail.lines import with_crlf
 from shared.mail.mailboxes import mailboxes
-from shared.store import messages
+from shared.store import handling
 from shared.store.engine import Database
 
 _log = structlog.get_logger(__name__)
@@ -40,7 +40,7 @@ class Authors:
         the same, one that is refused for its author's policy counts as its member's bounce.
         """
         async with self.database.raw() as connection:
-            begin = await messages.to_be_mitigated(connection, message_id, STORED.header_bytes)
+            begin = await handling.to_be_mitigated(connection, message_id, STORED.header_bytes)
         domains = _authors_domains(begin) if begin else frozenset()
         are_strict = await asyncio.gather(*(self._is_strict(domain) for domain in sorted(domains)))
         return frozenset(domain for domain, is_strict in zip(sorted(domains), are_strict, strict=True) if is_strict)

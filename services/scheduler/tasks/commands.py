@@ -20,9 +20,10 @@ from shared.runtime import notices
 from shared.runtime.consequences import Consequences
 from shared.runtime.notices import Notice
 from shared.runtime.subscriptions import MODE_WORDS, Confirmed, Subscriptions
-from shared.store import form_tallies, members, messages, subscription_requests
+from shared.store import form_tallies, handling, members, messages, subscription_requests
 from shared.store.engine import RawConnection
-from shared.store.messages import NewTarget, Waiting
+from shared.store.handling import Waiting
+from shared.store.messages import NewTarget
 
 HELP = """Commands, one a line, in the subject or the text:
   join           become a member
@@ -77,7 +78,7 @@ class ObeyCommands:
             raise ValueError(f"{target.address} is a list's, but no list is named")
         implied = _IMPLIED.get(door.door)
         commands = Commands((implied,), 0) if implied else read_commands(content)
-        await messages.decide(connection, message.id, target.address, TargetState.OBEYED)
+        await handling.decide(connection, message.id, target.address, TargetState.OBEYED)
         asked = _Asked(message.id, target.list_id, writer.address, is_author_proven=target.is_author_proven)
         return await self._answer(connection, asked, commands)
 
@@ -88,7 +89,7 @@ class ObeyCommands:
         # Whatever list it was sent to: a newsletter's copies name its first list's address, whoever the member is.
         if member is None:
             return await _keep(connection, message_id, target, "its token is nobody's")
-        await messages.decide(connection, message_id, target.address, TargetState.OBEYED)
+        await handling.decide(connection, message_id, target.address, TargetState.OBEYED)
         return await self.subscriptions.leave(connection, member.id)
 
     async def _confirm(
@@ -97,7 +98,7 @@ class ObeyCommands:
         confirmed, consequences = await self._confirmed(connection, token, target.list_id)
         if confirmed is Confirmed.GONE:
             return await _keep(connection, message_id, target, "there is nothing to confirm (any more)")
-        await messages.decide(connection, message_id, target.address, TargetState.OBEYED)
+        await handling.decide(connection, message_id, target.address, TargetState.OBEYED)
         return consequences
 
     async def _confirmed(
@@ -178,5 +179,5 @@ async def _which(connection: RawConnection, address: Address) -> list[str]:
 
 
 async def _keep(connection: RawConnection, message_id: UUID, target: NewTarget, because: str) -> Consequences:
-    await messages.decide(connection, message_id, target.address, TargetState.KEPT, because=f"Not obeyed: {because}.")
+    await handling.decide(connection, message_id, target.address, TargetState.KEPT, because=f"Not obeyed: {because}.")
     return Consequences()

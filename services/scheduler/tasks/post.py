@@ -22,9 +22,10 @@ from shared.core.posting.duplicate import Earlier, duplicate
 from shared.core.posting.post import Discard
 from shared.runtime.consequences import Consequences, follow
 from shared.runtime.moderation import Telling
-from shared.store import digests, expansion, held_posts, lists, mailings, members, messages, posts, release
+from shared.store import digests, expansion, handling, held_posts, lists, mailings, members, posts, release
 from shared.store.engine import Database, RawConnection
-from shared.store.messages import NewTarget, Waiting
+from shared.store.handling import Waiting
+from shared.store.messages import NewTarget
 
 _log = structlog.get_logger(__name__)
 
@@ -50,7 +51,7 @@ class HandlePost:
         strict_domains = await self.authors.strict_domains(UUID(event.message_id))
         consequences = Consequences()
         async with self.database.raw_transaction() as connection:
-            message = await messages.take(connection, UUID(event.message_id))
+            message = await handling.take(connection, UUID(event.message_id))
             if message is None:
                 return
             for target in message.targets:
@@ -67,7 +68,7 @@ class HandlePost:
                     await self._keep(connection, message, target, kept.because)
             for held in await held_posts.undecided_of(connection, message.id):
                 consequences += await self.telling.tell_of(connection, held)
-            await messages.mark_handled(connection, message.id)
+            await handling.mark_handled(connection, message.id)
         await self._publish(to_expand, express_batches)
         await follow(self.database, self.publisher, consequences)
 
@@ -82,7 +83,7 @@ class HandlePost:
         by_another_way = await posts.same_by_another_way(connection, target.list_id, message)
         verdict = duplicate(Earlier(first if first != message.id else None, by_another_way))
         if isinstance(verdict, Discard):
-            await messages.decide(
+            await handling.decide(
                 connection, message.id, target.address, TargetState.DUPLICATE, because=verdict.because
             )
             return []
@@ -101,7 +102,7 @@ class HandlePost:
             has_strict_author=bool(strict_domains - {domain}),
         )
         await digests.collect(connection, target.list_id, mailing_id)
-        await messages.decide(connection, message.id, target.address, TargetState.DISTRIBUTED, mailing_id=mailing_id)
+        await handling.decide(connection, message.id, target.address, TargetState.DISTRIBUTED, mailing_id=mailing_id)
         return [mailing_id]
 
     async def _forward(self, connection: RawConnection, message: Waiting, target: NewTarget) -> list[int]:
@@ -125,7 +126,7 @@ class HandlePost:
             give_up_after_seconds=self.give_up_after_seconds,
         )
         await expansion.add_recipients(connection, mailing_id, readers)
-        await messages.decide(connection, message.id, target.address, TargetState.DISTRIBUTED, mailing_id=mailing_id)
+        await handling.decide(connection, message.id, target.address, TargetState.DISTRIBUTED, mailing_id=mailing_id)
         return list(
             await release.make_batches(
                 connection,
@@ -138,7 +139,7 @@ class HandlePost:
         )
 
     async def _keep(self, connection: RawConnection, message: Waiting, target: NewTarget, because: str) -> None:
-        await messages.decide(connection, message.id, target.address, TargetState.KEPT, because=because)
+        await handling.decide(connection, message.id, target.address, TargetState.KEPT, because=because)
 
     async def _publish(self, to_expand: list[int], express_batches: list[int]) -> None:
         try:

@@ -20,7 +20,8 @@ from shared.runtime.subscriptions import Subscriptions
 from shared.store import bounces, messages
 from shared.store.bounces import Concerned, NewBounce
 from shared.store.engine import RawConnection
-from shared.store.messages import NewTarget, Waiting
+from shared.store.handling import Waiting
+from shared.store.messages import NewTarget
 
 #: Of several findings about one member the first of these is kept.
 _KINDS = {
