@@ -217,10 +217,11 @@ async def test_a_reader_behind_a_trusted_balancer_is_known_by_its_own_address(no
 
 async def test_a_stop_lets_the_answer_that_is_due_go_out(tmp_path: Path) -> None:
     node = Node(tmp_path)
-    confirmed = asyncio.Event()
+    asked, confirmed = asyncio.Event(), asyncio.Event()
     publish = node.publisher.publish
 
     async def when_confirmed(queue: str, payload: CopiesRead) -> None:
+        asked.set()
         await confirmed.wait()
         await publish(queue, payload)
 
@@ -228,7 +229,8 @@ async def test_a_stop_lets_the_answer_that_is_due_go_out(tmp_path: Path) -> None
     serving = asyncio.create_task(node.server.run())
     await until(lambda: node.server.is_listening)
     answering = asyncio.create_task(node.said_to(USUAL + b"\r\n"))
-    await asyncio.sleep(0.1)
+    async with asyncio.timeout(10):
+        await asked.wait()
     serving.cancel()
     confirmed.set()
     assert statuses(await answering) == [302]

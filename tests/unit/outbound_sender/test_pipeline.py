@@ -29,6 +29,7 @@ from shared.core.smtp_reply import Reply
 from shared.runtime.clock import seconds_since_boot
 from shared.store.claims import BatchLimit, ClaimedBatch, Recipient
 from shared.store.outcomes import Report
+from tests.fakes.waiting import until
 
 DELIVERED, DEFERRED, REFUSED, UNKNOWN = OutcomeKind
 EVERYBODY = Outcome(DELIVERED, "accepted", Reply(250, "ok"))
@@ -177,9 +178,7 @@ class Node:
                 await task
 
     async def until_ended(self, *batches: HeldBatch) -> None:
-        async with asyncio.timeout(5):
-            while any(batch.open for batch in batches):  # noqa: ASYNC110 - nothing tells
-                await asyncio.sleep(0.001)
+        await until(lambda: not any(batch.open for batch in batches))
 
 
 def members(count: int, domain: str = "x.test") -> list[str]:
@@ -221,9 +220,7 @@ async def test_no_transaction_starts_before_every_outcome_of_the_last_is_committ
     node.may_commit.clear()
     async with node.running():
         batch = node.add(SHARED, *members(150))
-        async with asyncio.timeout(5):
-            while not node.transactions:  # noqa: ASYNC110 - nothing tells
-                await asyncio.sleep(0.001)
+        await until(lambda: bool(node.transactions))
         await asyncio.sleep(0.02)
         assert len(node.transactions) == 1
         node.may_commit.set()
@@ -268,9 +265,7 @@ async def test_a_connection_is_closed_after_so_many_recipients_and_when_it_is_id
         await node.until_ended(node.add(PERSONAL, *members(7)))
         assert [len(connection.sent) for connection in node.connections] == [3, 3, 1]
         assert [connection.is_usable for connection in node.connections] == [False, False, True]
-        async with asyncio.timeout(5):
-            while node.connections[-1].is_usable:  # noqa: ASYNC110 - nothing tells
-                await asyncio.sleep(0.001)
+        await until(lambda: not node.connections[-1].is_usable)
         assert node.slot_connections.open == 0
 
 
@@ -299,8 +294,7 @@ async def test_that_a_connection_was_kept_long_enough_is_no_refusal_for_volume()
 async def test_a_slot_kept_for_express_mail_takes_any_when_there_are_fewer_connections() -> None:
     node = Node(max_connections=40)
     async with node.running():
-        await asyncio.sleep(0.01)
-        assert node.limiter.express_connections == 2
+        await until(lambda: node.limiter.express_connections == 2)
         node.limiter.apply(NodeLimits(max_connections=1))
         node.slots.resize()
         await node.until_ended(node.add(PERSONAL, *members(3)))
