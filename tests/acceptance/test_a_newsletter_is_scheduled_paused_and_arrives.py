@@ -19,6 +19,8 @@ FIRST, SECOND = range(1, 201), range(151, 351)
 MEANT = {number for number in range(1, 351) if number % 7}
 #: So slow that what is left takes longer than a pause takes to be in force.
 RATE_PER_NODE = 20
+#: Within this time of the API's answer a pause is in force on every node.
+IN_FORCE_SECONDS = 5.0
 HTML = (
     '<html><body><p>Dear {{first_name|friend}}, {{#if city = "Bonn"}}<a href="https://shop.test/bonn">see us</a>{{/if}}'
     '</p><p><a href="{{unsubscribe_url}}">Leave</a></p></body></html>'
@@ -78,9 +80,11 @@ def test_a_scheduled_newsletter_is_paused_and_arrives_once_at_each_member(cluste
     assert datetime.fromisoformat(newsletter["schedule"]["latest_run"]["due_at"]) == at
     assert newsletter["schedule"]["latest_run"]["result"]["mailing_id"] == mailing["mailing_id"]
     _act(cluster, f"/mailings/{mailing['mailing_id']}/pause")
+    answered = time.monotonic()
     assert cluster.api.get(path)["state"] == "paused"
     wait_until(lambda: time.monotonic() > max(_times(cluster)) + 1.5, 20)
     assert len(_times(cluster)) < len(MEANT)
+    assert max(_times(cluster)) <= answered + IN_FORCE_SECONDS
     _act(cluster, f"/mailings/{mailing['mailing_id']}/resume")
     for node in ("outbound-1", "outbound-2"):
         cluster.api.set_node(node, max_messages_per_second=None)
