@@ -19,7 +19,7 @@ FIRST, SECOND = range(1, 201), range(151, 351)
 MEANT = {number for number in range(1, 351) if number % 7}
 #: So slow that what is left takes longer than a pause takes to be in force.
 RATE_PER_NODE = 20
-#: Within this time of the API's answer a pause is in force on every node.
+#: Within this time of the API's answer a pause or a cancel is in force on every node.
 IN_FORCE_SECONDS = 5.0
 HTML = (
     '<html><body><p>Dear {{first_name|friend}}, {{#if city = "Bonn"}}<a href="https://shop.test/bonn">see us</a>{{/if}}'
@@ -106,3 +106,21 @@ def test_a_scheduled_newsletter_is_paused_and_arrives_once_at_each_member(cluste
     assert len(links) == len(ways_out) == len(MEANT)
     counted = cluster.api.mailing(mailing["mailing_id"])
     assert (counted["recipients"], counted["delivered"]) == (len(MEANT), len(MEANT))
+
+    # The same again, cancelled while it runs: who has none yet gets none.
+    for node in ("outbound-1", "outbound-2"):
+        cluster.api.set_node(node, max_messages_per_second=RATE_PER_NODE)
+    path = f"/newsletters/{_act(cluster, '/newsletters', **new, segment={'field': 'city', 'equals': 'Bonn'})['id']}"
+    _act(cluster, f"{path}/approve")
+    _act(cluster, f"{path}/schedule", at=datetime.now(UTC).isoformat())
+    cluster.sink.wait_until(lambda sink: len(sink.copies) >= len(MEANT) * 7 // 6, 30)
+    (mailing,) = cluster.api.get(path)["mailings"]
+    _act(cluster, f"/mailings/{mailing['mailing_id']}/cancel")
+    answered = time.monotonic()
+    wait_until(lambda: cluster.api.mailing(mailing["mailing_id"])["state"] == "finished", 20)
+    wait_until(lambda: time.monotonic() > max(_times(cluster)) + 1.5, 20)
+    assert max(_times(cluster)) <= answered + IN_FORCE_SECONDS
+    delivered = len(cluster.sink.copies) - len(MEANT)
+    assert delivered < len(MEANT)
+    counted = cluster.api.mailing(mailing["mailing_id"])
+    assert (counted["delivered"], counted["cancelled"]) == (delivered, len(MEANT) - delivered)
