@@ -49,6 +49,17 @@ async def test_a_bad_row_is_reported_with_its_line_and_the_good_ones_are_kept(ap
     assert members["gina@example.com"]["fields"] == {"City": "two\r\nlines"}
 
 
+@pytest.mark.parametrize("end", ["\r\n", "\n", "\r", "\0"])
+async def test_an_address_with_a_line_end_is_no_address(api: AdminClient, end: str) -> None:
+    address = await api.new_list()
+    rows = (
+        f'email\r\n"evil@example.com{end}RCPT TO:<x@example.com>"\r\n"""a{end}b""@example.com"\r\nann@example.com\r\n'
+    )
+    report = (await api.import_csv(address, rows)).json()
+    assert (report["added"], report["rejected"]) == (1, 2)
+    assert (await _members(api, address)).keys() == {"ann@example.com"}
+
+
 async def test_an_unclosed_quote_costs_one_row_and_not_the_rest_of_the_file(api: AdminClient) -> None:
     address = await api.new_list()
     rows = "".join(f"m{number}@example.com,x\n" for number in range(300))

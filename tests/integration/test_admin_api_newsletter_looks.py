@@ -151,6 +151,14 @@ async def test_a_test_goes_at_once_marked_and_counted_nowhere(api: AdminClient) 
     assert (await api.get(path)).json()["state"] == "draft"
 
 
+async def test_a_test_does_not_go_to_an_address_that_nobody_may_mail(api: AdminClient) -> None:
+    path, _ = await made(api)
+    assert (await api.post("/suppressions", json={"email": "Erin@Example.net"})).status_code == 201
+    answer = await api.post(f"{path}/test", json={"to": ["ERIN@example.net", '"erin"@example.net', "fay@example.net"]})
+    mailing = (await api.get(f"/mailings/{answer.json()['mailing_id']}")).json()
+    assert (mailing["suppressed"], mailing["open"]) == (1, 1)
+
+
 @pytest.mark.parametrize(
     "body",
     [

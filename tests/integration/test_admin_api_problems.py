@@ -81,6 +81,50 @@ async def test_every_field_of_every_schema_is_described(api: AdminClient) -> Non
     assert silent == []
 
 
+_NODE_LIMITS = {
+    "max_connections": "connections open at once",
+    "max_connections_per_host": "to one destination host",
+    "max_messages_per_second": "per second",
+    "max_messages_per_hour": "per hour",
+    "max_megabits_per_second": "1,000,000 bits per second",
+    "prefetch_batches": "Batches",
+    "lanes": "lanes",
+    "sending_enabled": "takes recipients",
+}
+_DOMAIN_LIMITS = {
+    "connections": "connections open at once",
+    "messages_per_minute": "in any 60 seconds",
+    "messages_per_connection": "on one connection",
+}
+UNITS = {
+    "NodeSettings": _NODE_LIMITS,
+    "OutboundSettings": _NODE_LIMITS,
+    "DomainLimitSettings": _DOMAIN_LIMITS,
+    "DomainLimitAnswer": {**_DOMAIN_LIMITS, "slowed_to_per_minute": "in any 60 seconds"},
+    "NewList": {"max_messages_per_hour": "in any hour"},
+    "ListChange": {"max_messages_per_hour": "in any hour"},
+    "ListAnswer": {"max_messages_per_hour": "in any hour"},
+    "NodeAnswer": {
+        "rate_per_second": "per second",
+        "megabits_per_second": "1,000,000 bits per second",
+        "capacity_per_second": "per second",
+        "held_back": "limits",
+    },
+    "HeldBackAnswer": {"limit": "setting", "since_at": "Since when", "recipients": "Recipients"},
+}
+
+
+async def test_every_limit_is_described_with_its_unit(api: AdminClient) -> None:
+    schemas = (await api.get("http://api/openapi.json")).json()["components"]["schemas"]
+    without = [
+        f"{schema}.{field}"
+        for schema, units in UNITS.items()
+        for field, unit in units.items()
+        if unit.lower() not in " ".join(schemas[schema]["properties"][field]["description"].lower().split())
+    ]
+    assert without == []
+
+
 async def test_every_parameter_of_every_operation_is_described(api: AdminClient) -> None:
     paths = (await api.get("http://api/openapi.json")).json()["paths"]
     parameters = [

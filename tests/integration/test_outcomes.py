@@ -37,6 +37,17 @@ async def test_each_outcome_has_its_consequence(connection: RawConnection) -> No
     assert [tuple(row) for row in waiting] == [(2, True), (2, True)]
 
 
+async def test_who_was_refused_for_volume_goes_out_by_another_node_too(connection: RawConnection) -> None:
+    claimed = await stored.claimed_mailing(connection, 1, await stored.new_lease(connection))
+    busy = Outcome(OutcomeKind.DEFERRED, "421 to RCPT", Reply(421, "4.7.0 too much from you"), "mx.example.net")
+    (recipient,) = claimed.recipients
+    await record(connection, [report(claimed, recipient, busy, retry_after_seconds=0)], {claimed.id: 0})
+    (batch_id,) = await stored.release_all(connection, claimed.mailing_id)
+    other = await stored.claim(connection, batch_id, await stored.new_lease(connection))
+    assert other is not None
+    assert [(again.delivery_id, again.attempt) for again in other.recipients] == [(recipient.delivery_id, 2)]
+
+
 async def test_the_remotes_own_words_are_kept(connection: RawConnection) -> None:
     claimed = await stored.claimed_mailing(connection, 1, await stored.new_lease(connection))
     await stored.record_all(connection, claimed, REFUSED)

@@ -124,6 +124,12 @@ async def test_a_list_says_when_its_mailings_are_given_up(connection: RawConnect
     assert row is not None and row["is_so"]
 
 
+async def test_a_mailing_whose_list_says_nothing_is_given_up_after_five_days(connection: RawConnection) -> None:
+    mailing_id = await stored.mailing_to(connection, await stored.new_list(connection, 1))
+    age = await connection.fetchval("SELECT gives_up_at - created_at FROM mailings WHERE id = $1", mailing_id)
+    assert age == timedelta(days=5)
+
+
 async def test_a_claim_brings_the_lists_waits(connection: RawConnection) -> None:
     list_id = await stored.new_list(connection, 1)
     await connection.execute("UPDATE mailing_lists SET retry_schedule_seconds = '{1,2.5}' WHERE id = $1", list_id)

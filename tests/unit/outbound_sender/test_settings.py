@@ -69,6 +69,8 @@ def test_the_relays_password_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> 
         ({"LISTFLEET_SOURCE_ADDRESSES": "192.0.2.1,example.com"}, "LISTFLEET_SOURCE_ADDRESSES"),
         ({"LISTFLEET_RELAY_TLS": "sometimes"}, "LISTFLEET_RELAY_TLS"),
         ({"LISTFLEET_MESSAGES_PER_CONNECTION": "0"}, "LISTFLEET_MESSAGES_PER_CONNECTION"),
+        ({"LISTFLEET_HOSTNAME": "node.test\r\nMAIL FROM:<evil@evil.test>"}, "LISTFLEET_HOSTNAME"),
+        ({"LISTFLEET_HOSTNAME": "node.test\n"}, "LISTFLEET_HOSTNAME"),
     ],
 )
 def test_a_wrong_setting_is_named(
