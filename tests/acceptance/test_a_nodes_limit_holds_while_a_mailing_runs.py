@@ -18,6 +18,12 @@ def _sent_since(cluster: LiveCluster, node: str, since_seconds: float) -> int:
     return sum(copy.received_seconds >= since_seconds for copy in cluster.sink.copies_of(node))
 
 
+def _holds_back(cluster: LiveCluster, node: str, limit: str) -> bool:
+    """Whether recipients in the node's hands wait for the limit, as the API says."""
+    held_back = cluster.api.get(f"/nodes/{node}")["held_back"]
+    return any(held["limit"] == limit and held["recipients"] for held in held_back)
+
+
 def test_a_node_keeps_to_its_messages_per_second_and_joins_again(running_cluster: LiveCluster) -> None:
     cluster, members = running_cluster, 3600
     cluster.sink.latency_seconds = 0.02
@@ -31,6 +37,7 @@ def test_a_node_keeps_to_its_messages_per_second_and_joins_again(running_cluster
     per_second = 20  # a sixth of what each of the others sends
     cluster.api.set_node("outbound-2", max_messages_per_second=per_second)
     limited_seconds = time.monotonic() + SOON
+    wait_until(lambda: _holds_back(cluster, "outbound-2", "max_messages_per_second"), 10)
     wait_until(lambda: time.monotonic() > limited_seconds + 4, 10)
     assert len(cluster.sink.copies_per_recipient()) < members, "all this time there was something to send"
     measured_until_seconds = time.monotonic()
@@ -91,6 +98,7 @@ def test_a_node_has_no_more_connections_than_it_may(running_cluster: LiveCluster
     wait_until(lambda: sink.open_connections_of("outbound-2") == 1, SOON)
     limited_seconds = time.monotonic()
     wait_until(lambda: _sent_since(cluster, "outbound-2", limited_seconds) >= 10, 10)
+    wait_until(lambda: _holds_back(cluster, "outbound-2", "max_connections"), 10)
     assert sink.open_connections_of("outbound-2") == 1
     assert sink.most_open_connections_of("outbound-2") == 4, "and never more"
 

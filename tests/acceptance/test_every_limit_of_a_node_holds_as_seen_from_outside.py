@@ -68,8 +68,19 @@ def test_lanes_hourly_messages_megabits_and_connections_to_a_relay(cluster: Live
     sent_bytes = sum(arrival.size_bytes for arrival in sink.arrivals)
     assert sent_bytes >= 0.7 * 4 * MEGABIT_BYTES * took_seconds, "it sends what it may"
 
+    # Messages a second, and as many batches ahead as it may have.
+    _set(cluster, NODE, max_megabits_per_second=None, max_messages_per_second=10, prefetch_batches=7)
+    wait_until(lambda: _prefetches(cluster, "send.posts") == [7], 10)
+    began_seconds = time.monotonic()
+    message = cluster.post(news, "By the second")
+    wait_until(lambda: _held_back(cluster, "max_messages_per_second"), 10, every_seconds=0.2)
+    cluster.wait_until_finished(message)
+    assert sink.highest_rate_of(NODE, since_seconds=began_seconds) <= 11
+    times = [copy.received_seconds for copy in sink.copies_of(NODE) if copy.received_seconds > began_seconds]
+    assert times[-1] - times[0] <= 1.5 * MEMBERS / 10, "it sends what it may"
+
     # Connections that are open are closed when there may be fewer.
-    _set(cluster, NODE, max_megabits_per_second=None)
+    _set(cluster, NODE, max_messages_per_second=None)
     sink.latency_seconds = 0.05
     message = cluster.post(news, "Side by side")
     sink.wait_for_recipients(MEMBERS // 3, 20, subject="Side by side")
@@ -77,7 +88,7 @@ def test_lanes_hourly_messages_megabits_and_connections_to_a_relay(cluster: Live
     _set(cluster, NODE, max_connections_per_host=3)
     assert sink.open_connections_of(NODE) <= 3
     cluster.wait_until_finished(message)
-    assert sink.copies_per_recipient().total() == 3 * MEMBERS
+    assert sink.copies_per_recipient().total() == 4 * MEMBERS
     assert sink.extra_copies() == 0
     sink.reset()
     sink.latency_seconds = 0.05
@@ -96,15 +107,19 @@ def test_a_host_has_its_connections_and_others_mail_goes_on(
     crowded.latency_seconds = 0.1
     other = start_sink(host="127.0.0.2", port=crowded.port)
     with dns_server_in_a_thread(RECORDS) as dns:
-        cluster.start(
-            outbound=1,
+        # What is set for all nodes holds for one that nobody has seen yet, from its first message on.
+        cluster.start_admin()
+        cluster.start_ingress()
+        cluster.start_scheduler()
+        cluster.processes.wait_until_ready()
+        cluster.api.set_node_defaults(max_connections_per_host=2)
+        cluster.start_outbound(
             delivery="mx",
             dns_resolver=f"{LOOPBACK}:{dns.port}",
             remote_smtp_port=str(crowded.port),
             allow_private_hosts="true",
         )
-        cluster.api.request("PATCH", "/node-defaults", json={"max_connections_per_host": 2}).raise_for_status()
-        time.sleep(SOON)
+        cluster.processes.wait_until_ready()
         news = cluster.create_list("news")
         domains = ["crowded.test"] * 40 + ["vanity.test"] * 20 + ["other.test"] * 60
         cluster.import_members(news, [f"m{number}@{domain}" for number, domain in enumerate(domains)])
@@ -140,3 +155,10 @@ def _held_back(cluster: LiveCluster, limit: str) -> tuple[str, int]:
 def _metric(cluster: LiveCluster, name: str) -> float:
     lines = httpx.get(f"http://{LOOPBACK}:{cluster.node(NODE).health_port}/metrics").text.splitlines()
     return next(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+
+
+def _prefetches(cluster: LiveCluster, queue: str) -> list[int]:
+    """How many messages RabbitMQ hands ahead to each consumer of the queue."""
+    vhost = cluster.broker_url.rpartition("/")[2]
+    lines = cluster.broker.run_rabbitmqctl("list_consumers", "-p", vhost, "queue_name", "prefetch_count").splitlines()
+    return [int(prefetch) for name, _, prefetch in (line.partition("\t") for line in lines) if name == queue]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -38,7 +38,13 @@ RECIPIENTS = 5
 class Rooms:
     """A node that obeys settings, whose lease is fresh and whose other rooms are as a test sets them."""
 
-    def __init__(self, *, has_one_host: bool = False, has_free_slots: bool = False, **settings: object) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, object] = {},
+        *,
+        has_one_host: bool = False,
+        has_free_slots: bool = False,
+    ) -> None:
         self.backlog = Backlog(lambda address: address.ascii_domain)
         self.limiter = Limiter(has_one_host=has_one_host)
         self.node = node = OutboundNode(self.backlog, self.limiter, StopList())
@@ -49,7 +55,7 @@ class Rooms:
         node.slots = Mock(spec=Slots, has_free_slots=has_free_slots)
         node.consumers = self.consumers = {lane.queue: Mock(spec=Consumer) for lane in Lane}
         node.on_configuration(
-            Configuration("{}", json.dumps(settings), is_draining=False, tls_policies={}, stops=Stops())
+            Configuration("{}", json.dumps(dict(settings)), is_draining=False, tls_policies={}, stops=Stops())
         )
 
     def add(self, count: int) -> None:
@@ -85,13 +91,13 @@ async def asking(limiter: Limiter) -> AsyncIterator[None]:
 async def test_who_waits_for_rates_waits_for_the_one_that_takes_longest(
     settings: dict[str, Any], because: Limit
 ) -> None:
-    rooms = Rooms(**settings)
+    rooms = Rooms(settings)
     async with asking(rooms.limiter):
         assert rooms.held_back == {because: RECIPIENTS}
 
 
 async def test_megabits_are_waited_for_when_a_second_of_content_is_ahead() -> None:
-    rooms = Rooms(max_megabits_per_second=0.08)
+    rooms = Rooms({"max_megabits_per_second": 0.08})
     assert await rooms.limiter.turn(1_000_000, lambda: True), "one is let through"
     async with asking(rooms.limiter):
         assert rooms.held_back == {Limit.MAX_MEGABITS_PER_SECOND: RECIPIENTS}
@@ -108,7 +114,7 @@ async def test_megabits_are_waited_for_when_a_second_of_content_is_ahead() -> No
 async def test_when_all_slots_are_busy_connections_are_waited_for(
     settings: dict[str, Any], has_one_host: bool, because: Limit
 ) -> None:
-    rooms = Rooms(has_one_host=has_one_host, **settings)
+    rooms = Rooms(settings, has_one_host=has_one_host)
     rooms.add(4)
     assert rooms.held_back == {because: 4}
 
@@ -120,27 +126,27 @@ async def test_with_free_slots_nothing_holds_a_node_back() -> None:
 
 
 async def test_what_is_set_aside_waits_for_its_host() -> None:
-    rooms = Rooms(max_connections_per_host=1)
+    rooms = Rooms({"max_connections_per_host": 1})
     rooms.add(4)
     rooms.backlog.set_aside(await rooms.backlog.next(None), "mx.x.test")
     assert rooms.held_back == {Limit.MAX_CONNECTIONS_PER_HOST: 4}
 
 
 async def test_a_node_that_may_start_nothing_soon_says_so_although_nobody_waits_there() -> None:
-    rooms = Rooms(has_free_slots=True, max_messages_per_second=0.1)
+    rooms = Rooms({"max_messages_per_second": 0.1}, has_free_slots=True)
     rooms.node.taker = Mock(spec=Taker, unstarted=0)
     assert rooms.held_back == {Limit.MAX_MESSAGES_PER_SECOND: 0}
     assert rooms.node.vitals().capacity_per_second == 0
 
 
 async def test_no_limit_holds_a_node_back_that_is_switched_off() -> None:
-    rooms = Rooms(sending_enabled=False)
+    rooms = Rooms({"sending_enabled": False})
     rooms.add(4)
     assert rooms.held_back == {}
     assert rooms.node.vitals().capacity_per_second == 0
 
 
 async def test_every_lane_is_consumed_with_the_prefetch_that_was_set() -> None:
-    rooms = Rooms(prefetch_batches=7)
+    rooms = Rooms({"prefetch_batches": 7})
     for consumer in rooms.consumers.values():
         consumer.set_prefetch.assert_called_once_with(7)
