@@ -19,6 +19,7 @@ from services.scheduler.stopping import Stopper
 from services.scheduler.sweep import Sweep
 from services.scheduler.takeover import Takeover
 from services.scheduler.tasks.authors import Authors
+from services.scheduler.tasks.broken_off import SetAside
 from services.scheduler.tasks.commands import ObeyCommands
 from services.scheduler.tasks.destinations import Destinations
 from services.scheduler.tasks.digest import MakeDigests
@@ -29,7 +30,7 @@ from services.scheduler.tasks.reading import CountReadings
 from services.scheduler.tasks.reports import ReadReports
 from services.scheduler.tasks.run_task import RunTasks
 from services.scheduler.tasks.subscription import BeginRequest, Leave
-from services.scheduler.worker import dispatched, handled_by
+from services.scheduler.worker import OneAtATime, dispatched, handled_by
 from shared.broker.consumer import Consumer, read_dead, reader_of
 from shared.broker.publisher import Publisher
 from shared.contracts.commands import ExpandMailing, MakeDigest, RunTask
@@ -113,16 +114,15 @@ def build(settings: SchedulerSettings) -> Process:
         on_page=releaser.wake,
         destinations=Destinations(database, resolver),
     )
-    work = handled_by(
-        dispatched(
-            {
-                MailReceived: post,
-                ExpandMailing: expand,
-                SubscriptionAsked: BeginRequest(database, publisher, subscriptions),
-                LeaveAsked: Leave(database, publisher, subscriptions),
-            }
-        )
+    tasks = dispatched(
+        {
+            MailReceived: post,
+            ExpandMailing: expand,
+            SubscriptionAsked: BeginRequest(database, publisher, subscriptions),
+            LeaveAsked: Leave(database, publisher, subscriptions),
+        }
     )
+    work = OneAtATime(handled_by(tasks), SetAside(database))
     consumers = [
         Consumer(
             settings.amqp_url,

@@ -66,6 +66,16 @@ class Received(Generic[P]):
     payload: P
     message: AbstractIncomingMessage
 
+    @property
+    def queue(self) -> str:
+        """Where it was published to."""
+        return self.message.routing_key or ""
+
+    @property
+    def is_redelivered(self) -> bool:
+        """Somebody had it before and never acknowledged it: it died, lost the broker, or put it back."""
+        return bool(self.message.redelivered)
+
     async def acknowledge(self) -> None:
         """Done. Harmless when the connection is gone: the broker gives the message to somebody, who finds it done."""
         try:

@@ -10,6 +10,9 @@ from shared.core.mailing import TargetKind, TargetState
 from shared.store.engine import RawConnection, Record
 from shared.store.messages import NewTarget
 
+#: A message whose handling was broken off so often is set aside.
+MOST_BROKEN_OFF = 5
+
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
@@ -105,10 +108,39 @@ async def mark_handled(connection: RawConnection, message_id: UUID) -> None:
     await connection.execute("UPDATE messages SET publish_due_at = NULL WHERE id = $1", message_id)
 
 
+async def count_broken_off(connection: RawConnection, message_id: UUID) -> int:
+    """Count that somebody began to handle it and never came to the end; how often by now, 0 if it is handled after all.
+
+    At `MOST_BROKEN_OFF` it is published no more.
+    """
+    times = await connection.fetchval(
+        """
+        UPDATE messages SET broken_off = least(broken_off + 1, $2)
+        WHERE id = $1 AND publish_due_at IS NOT NULL RETURNING broken_off
+        """,
+        message_id,
+        MOST_BROKEN_OFF,
+    )
+    return times or 0
+
+
+async def try_again(connection: RawConnection, message_id: UUID) -> None:
+    """What was broken off is forgotten; the sweep publishes the message when nobody handles it soon."""
+    await connection.execute(
+        """
+        UPDATE messages SET broken_off = 0, publish_due_at = now() + interval '5 s'
+        WHERE id = $1 AND publish_due_at IS NOT NULL
+        """,
+        message_id,
+    )
+
+
 async def publish_due(connection: RawConnection, *, limit: int = 500) -> Sequence[UUID]:
     """Messages whose `MailReceived` is due: never published, or published and not handled for too long."""
     rows = await connection.fetch(
-        "SELECT id FROM messages WHERE publish_due_at < now() ORDER BY publish_due_at LIMIT $1", limit
+        "SELECT id FROM messages WHERE publish_due_at < now() AND broken_off < $2 ORDER BY publish_due_at LIMIT $1",
+        limit,
+        MOST_BROKEN_OFF,
     )
     return [row["id"] for row in rows]
 

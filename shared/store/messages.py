@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, LargeBinary, text
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, LargeBinary, SmallInteger, text
 from sqlalchemy.orm import defer
 from sqlmodel import Field, SQLModel, col, select
 
@@ -50,6 +50,8 @@ class Message(SQLModel, table=True):
     received_at: datetime = moment_field(set_now=True)
     #: When `MailReceived` is to be published (again); `None` once the message is handled.
     publish_due_at: datetime | None = moment_field(nullable=True)
+    #: How often somebody began to handle it and never came to the end.
+    broken_off: int = Field(default=0, sa_column=Column(SmallInteger, nullable=False, server_default="0"))
     #: When its content was deleted, which is empty since.
     content_purged_at: datetime | None = moment_field(nullable=True)
 

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from shared.contracts.commands import ExpandMailing
-from shared.contracts.events import AddressSuppressed, DeliveriesCancelled, MailingChanged
+from shared.contracts.events import AddressSuppressed, DeliveriesCancelled, MailingChanged, MailReceived
 from shared.contracts.topology import encode
-from shared.store import choosing, mailings, parked
+from shared.core.mailing import TargetKind
+from shared.store import choosing, handling, mailings, messages, parked
 from shared.store.claims import ClaimedBatch
 from shared.store.engine import RawConnection
+from shared.store.messages import NewTarget
 from tests.fakes.admin_client import AdminClient, admin_client, let_in
 from tests.integration import stored
 from tests.integration.stored import DEFERRED, DELIVERED, REFUSED, UNKNOWN, record, report
@@ -148,6 +150,22 @@ async def test_a_parked_payload_is_kept_once_and_goes_through_its_queue_again(
     assert (await api.post(f"/parked/{unreadable['id']}/retry")).status_code == 409
     await parked.keep_payload(connection, queue="tasks", because="still", body=body)
     assert [item["times"] for item in (await api.get("/parked")).json()["items"]] == [1, 1]
+
+
+async def test_a_parked_message_that_is_tried_again_is_swept_again_too(
+    api: AdminClient, connection: RawConnection
+) -> None:
+    message = stored.new_message(NewTarget("postmaster@lists.example.org", TargetKind.OPERATOR))
+    await messages.store(connection, message)
+    for _ in range(handling.MOST_BROKEN_OFF):
+        await handling.count_broken_off(connection, message.id)
+    event = MailReceived(str(message.id))
+    await parked.keep_payload(connection, queue="tasks.express", because="broken off", body=encode(event))
+    (kept,) = (await api.get("/parked")).json()["items"]
+    assert (await api.post(f"/parked/{kept['id']}/retry")).status_code == 202
+    assert api.published == [("tasks.express", event)]
+    await connection.execute("UPDATE messages SET publish_due_at = publish_due_at - interval '6 s'")
+    assert await handling.publish_due(connection) == [message.id], "should the broker lose it now"
 
 
 async def test_a_parked_delivery_is_listed_until_it_is_sent_again(api: AdminClient, connection: RawConnection) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, cast
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Request
 
@@ -14,9 +15,10 @@ from services.admin_api.routes.lists import Store
 from services.admin_api.schemas.base import MAX_ID, Page
 from services.admin_api.schemas.parked import ParkedAnswer
 from shared.contracts.base import Payload, UnreadablePayload
+from shared.contracts.events import MailReceived
 from shared.contracts.topology import decode
 from shared.core.delivery import DeliveryState
-from shared.store import parked, rounds
+from shared.store import handling, parked, rounds
 from shared.store.parked import SetAside
 
 #: Puts a payload into a queue; whether the broker took it.
@@ -59,17 +61,23 @@ async def retry_parked(
             if not await rounds.send_again(connection, [found.delivery_id], [DeliveryState.PARKED]):
                 raise Problem(409, f"Nobody may mail {found.recipient}.")
         else:
-            await _publish(publish, found)
+            payload = _payload_of(found)
+            if isinstance(payload, MailReceived):
+                await handling.try_again(connection, UUID(payload.message_id))
+            await _publish(publish, found.queue or "", payload)
         await parked.mark_retried(connection, parked_id)
     return _answer(found)
 
 
-async def _publish(publish: Publish, found: SetAside) -> None:
+def _payload_of(found: SetAside) -> Payload:
     try:
-        payload = decode(found.body or b"")
+        return decode(found.body or b"")
     except UnreadablePayload as error:
         raise Problem(409, f"This version of Listfleet cannot read the payload: {error}") from error
-    if not await publish(found.queue or "", payload):
+
+
+async def _publish(publish: Publish, queue: str, payload: Payload) -> None:
+    if not await publish(queue, payload):
         raise Problem(
             503,
             "The broker cannot be reached now, or has no such queue. Nothing was lost; please try again.",
