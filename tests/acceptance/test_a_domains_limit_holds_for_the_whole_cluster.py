@@ -11,6 +11,8 @@ from deploy.local.live_cluster import LiveCluster, wait_until
 
 LEASE = "4"
 PER_MINUTE = 300
+#: More than a minute has room for.
+SLOW = 400
 
 
 @pytest.mark.long
@@ -28,7 +30,7 @@ def test_a_domains_limit_holds_for_the_whole_cluster(cluster: LiveCluster) -> No
     cluster.import_members(
         news,
         [
-            *(f"slow-{number}@slow.test" for number in range(130)),
+            *(f"slow-{number}@slow.test" for number in range(SLOW)),
             *(f"narrow-{number}@mail.narrow.test" for number in range(200)),
             *(f"free-{number}@free.test" for number in range(3000)),
         ],
@@ -38,19 +40,20 @@ def test_a_domains_limit_holds_for_the_whole_cluster(cluster: LiveCluster) -> No
     (joined,) = cluster.start_outbound(1, lease_seconds=LEASE)
 
     cluster.sink.wait_until(lambda sink: len(sink.times_of("free.test")) == 3000, 25)
-    assert len(cluster.sink.times_of("slow.test")) < 120, "it waited for nobody who is limited"
+    assert len(cluster.sink.times_of("slow.test")) < SLOW / 2, "it waited for nobody who is limited"
     cluster.node("outbound-1").kill()
-    wait_until(lambda: len(cluster.sink.times_of("slow.test")) > 70, 40)
+    wait_until(lambda: len(cluster.sink.times_of("slow.test")) > SLOW / 2, 60)
     cluster.node("outbound-2").terminate()
-    cluster.wait_until_finished(message, 60)
+    cluster.start_outbound(1, lease_seconds=LEASE)
+    cluster.wait_until_finished(message, 90)
 
     slow = cluster.sink.times_of("slow.test")
-    assert len(cluster.sink.copies_per_recipient()) == 3330
+    assert len(cluster.sink.copies_per_recipient()) == 3200 + SLOW
     assert _busiest(slow, 60) <= PER_MINUTE
     # Smooth too: each starts within half a second of its own moment.
     assert _busiest(slow, 10) <= PER_MINUTE / 60 * 10.5 + 1
     assert _busiest(slow, 1) <= PER_MINUTE / 60 * 1.5 + 1
-    assert slow[-1] - posted_seconds < 60, "it used what it may"
+    assert slow[-1] - posted_seconds < 1.5 * 60 * SLOW / PER_MINUTE, "it used what it may"
     assert cluster.sink.most_open_connections_to("slow.test") <= 6
     assert cluster.sink.most_open_connections_to("mail.narrow.test") <= 2
     assert max(cluster.sink.messages_a_connection_to("mail.narrow.test").values()) <= 5
