@@ -19,7 +19,7 @@ from services.scheduler.stopping import Stopper
 from services.scheduler.sweep import Sweep
 from services.scheduler.takeover import Takeover
 from services.scheduler.tasks.authors import Authors
-from services.scheduler.tasks.broken_off import SetAside
+from services.scheduler.tasks.broken_off import CountedTries
 from services.scheduler.tasks.commands import ObeyCommands
 from services.scheduler.tasks.destinations import Destinations
 from services.scheduler.tasks.digest import MakeDigests
@@ -30,7 +30,7 @@ from services.scheduler.tasks.reading import CountReadings
 from services.scheduler.tasks.reports import ReadReports
 from services.scheduler.tasks.run_task import RunTasks
 from services.scheduler.tasks.subscription import BeginRequest, Leave
-from services.scheduler.worker import OneAtATime, dispatched, handled_by
+from services.scheduler.worker import dispatched, handled_by
 from shared.broker.consumer import Consumer, read_dead, reader_of
 from shared.broker.publisher import Publisher
 from shared.contracts.commands import ExpandMailing, MakeDigest, RunTask
@@ -122,7 +122,7 @@ def build(settings: SchedulerSettings) -> Process:
             LeaveAsked: Leave(database, publisher, subscriptions),
         }
     )
-    work = OneAtATime(handled_by(tasks), SetAside(database))
+    work = CountedTries(handled_by(tasks), database)
     consumers = [
         Consumer(
             settings.amqp_url,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from shared.broker.consumer import Handler, Received
 from shared.contracts.base import Payload
@@ -21,26 +20,6 @@ def handled_by(task: Callable[[T], Awaitable[None]]) -> Handler[T]:
         await received.acknowledge()
 
     return handle
-
-
-class OneAtATime(Generic[T]):
-    """Handles what comes again alone among its kind, so that who dies of a payload has not begun another such one."""
-
-    def __init__(self, handle: Handler[T], is_set_aside: Callable[[Received[T]], Awaitable[bool]]) -> None:
-        """`is_set_aside` is asked each time before; what it says yes to is not handled."""
-        self._handle = handle
-        self._is_set_aside = is_set_aside
-        self._one = asyncio.Lock()
-
-    async def __call__(self, received: Received[T]) -> None:
-        if not received.is_redelivered:
-            await self._handle(received)
-            return
-        async with self._one:
-            if await until_available(lambda: self._is_set_aside(received), doing="counting tries"):
-                await received.acknowledge()
-            else:
-                await self._handle(received)
 
 
 def dispatched(tasks: Mapping[type[Payload], Callable[[Any], Awaitable[None]]]) -> Callable[[Payload], Awaitable[None]]:

@@ -9,8 +9,8 @@ from uuid import UUID
 
 import pytest
 
-from services.scheduler.tasks.broken_off import SetAside
-from services.scheduler.worker import OneAtATime, dispatched, handled_by
+from services.scheduler.tasks.broken_off import CountedTries
+from services.scheduler.worker import dispatched, handled_by
 from shared.broker.connection import connect, declare_topology
 from shared.broker.consumer import Consumer, reader_of
 from shared.broker.publisher import Publisher
@@ -59,7 +59,7 @@ class Schedulers:
                 await handling.mark_handled(connection, UUID(event.message_id))
             self.handled.append(event.message_id)
 
-        work = OneAtATime(handled_by(dispatched({MailReceived: handle})), SetAside(self._database))
+        work = CountedTries(handled_by(dispatched({MailReceived: handle})), self._database)
         return Consumer(self._broker_url, QUEUE, reader_of(MailReceived), work, name="test", prefetch=2)
 
 
