@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from shared.core.membership import MemberRole, PostingPolicy
 from shared.core.posting.post import ListRules, Moderation, NonMemberAction
-from shared.store.engine import RawConnection
+from shared.store.engine import RawConnection, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +30,27 @@ class KnownAuthor:
     is_moderated: bool = False
 
 
-async def find_list(connection: RawConnection, name: str, domain: str) -> KnownList | None:
-    """The list of this posting address, both parts as they are kept; `None` when there is none."""
-    row = await connection.fetchrow(
+async def find_lists(
+    connection: RawConnection, addresses: Collection[tuple[str, str]]
+) -> Mapping[tuple[str, str], KnownList]:
+    """The lists of these posting addresses, by name and domain as they are kept; those that there are."""
+    rows = await connection.fetch(
         """
-        SELECT id, posting_policy, non_member_action, moderation, emergency, max_post_bytes, banned,
-               requires_explicit_destination, other_addresses, refuses_commands, refused_attachments, max_posts_a_day,
-               max_posts_a_day_per_author
-        FROM mailing_lists WHERE domain = $1 AND name = $2
+        SELECT asked.*, list.*
+        FROM unnest($1::text[], $2::text[]) AS asked (name, domain), LATERAL (
+            SELECT id, posting_policy, non_member_action, moderation, emergency, max_post_bytes, banned,
+                   requires_explicit_destination, other_addresses, refuses_commands, refused_attachments,
+                   max_posts_a_day, max_posts_a_day_per_author
+            FROM mailing_lists WHERE domain = asked.domain AND name = asked.name LIMIT 1
+        ) list
         """,
-        domain,
-        name,
+        [name for name, _ in addresses],
+        [domain for _, domain in addresses],
     )
-    if row is None:
-        return None
+    return {(row["name"], row["domain"]): _known_list(row) for row in rows}
+
+
+def _known_list(row: Record) -> KnownList:
     rules = ListRules(
         non_member_action=NonMemberAction(row["non_member_action"]),
         moderation=Moderation(row["moderation"]),
@@ -57,17 +64,27 @@ async def find_list(connection: RawConnection, name: str, domain: str) -> KnownL
         max_posts_a_day=row["max_posts_a_day"],
         max_posts_a_day_per_author=row["max_posts_a_day_per_author"],
     )
-    return KnownList(row["id"], name, domain, PostingPolicy(row["posting_policy"]), rules)
+    return KnownList(row["id"], row["name"], row["domain"], PostingPolicy(row["posting_policy"]), rules)
 
 
-async def known_authors(connection: RawConnection, list_id: int, email_keys: Sequence[str]) -> Sequence[KnownAuthor]:
-    """Those of the addresses that are members, each once; who unsubscribed is none."""
+async def known_authors(
+    connection: RawConnection, asked: Sequence[tuple[int, Sequence[str]]]
+) -> Sequence[Sequence[KnownAuthor]]:
+    """For each list and its addresses, in order: those that are members, each once; who unsubscribed is none."""
+    known: list[list[KnownAuthor]] = [[] for _ in asked]
+    flat = [(number, list_id, key) for number, (list_id, keys) in enumerate(asked) for key in keys]
     rows = await connection.fetch(
         """
-        SELECT role, is_moderated FROM members
-        WHERE list_id = $1 AND email_key = ANY($2) AND status <> 'unsubscribed'
+        SELECT number, role, is_moderated
+        FROM unnest($1::int[], $2::bigint[], $3::text[]) AS asked (number, list_id, email_key), LATERAL (
+            SELECT role, is_moderated FROM members
+            WHERE list_id = asked.list_id AND email_key = asked.email_key AND status <> 'unsubscribed' LIMIT 1
+        ) member
         """,
-        list_id,
-        email_keys,
+        [number for number, _, _ in flat],
+        [list_id for _, list_id, _ in flat],
+        [key for _, _, key in flat],
     )
-    return [KnownAuthor(MemberRole(row["role"]), row["is_moderated"]) for row in rows]
+    for row in rows:
+        known[row["number"]].append(KnownAuthor(MemberRole(row["role"]), row["is_moderated"]))
+    return known

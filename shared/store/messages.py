@@ -121,63 +121,74 @@ class NewMessage:
         return (TaskQueue.TASKS if is_post else TaskQueue.EXPRESS).value
 
 
-async def store(connection: RawConnection, message: NewMessage, *, sweep_after_seconds: float = 5.0) -> None:
-    """Store the message and its targets, all or nothing. The sweep publishes it when nobody did by then."""
-    held = [target for target in message.targets if target.state is TargetState.HELD]
+async def store(connection: RawConnection, *new: NewMessage, sweep_after_seconds: float = 5.0) -> None:
+    """Store the messages and their targets, all or nothing. The sweep publishes what nobody did by then."""
+    targets = [(message.id, target) for message in new for target in message.targets]
+    held = [(message_id, target) for message_id, target in targets if target.state is TargetState.HELD]
     if not held:
         # One statement is one round trip and its own transaction; every message that comes in pays for this.
-        await _insert(connection, message, sweep_after_seconds)
+        await _insert(connection, new, targets, sweep_after_seconds)
         return
     async with connection.transaction():
-        await _insert(connection, message, sweep_after_seconds)
-        await _hold(connection, message.id, held)
+        await _insert(connection, new, targets, sweep_after_seconds)
+        await _hold(connection, held)
 
 
-async def _insert(connection: RawConnection, message: NewMessage, sweep_after_seconds: float) -> None:
+async def _insert(
+    connection: RawConnection,
+    new: Sequence[NewMessage],
+    targets: Sequence[tuple[UUID, NewTarget]],
+    sweep_after_seconds: float,
+) -> None:
     await connection.execute(
         """
-        WITH message AS (
+        WITH new AS (
             INSERT INTO messages (id, content, size_bytes, envelope_sender, message_id, subject, fingerprint, peer,
                                   came_through_a_list, publish_due_at)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, now() + make_interval(secs => $10)) ON CONFLICT DO NOTHING
+            SELECT m.*, now() + make_interval(secs => $10)
+            FROM unnest($1::uuid[], $2::bytea[], $3::int[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::text[],
+                        $9::bool[]) m
+            ON CONFLICT DO NOTHING
         )
         INSERT INTO message_targets (message_id, address, kind, list_id, state, because, author_key)
-        SELECT $1, t.*
-        FROM unnest($11::text[], $12::target_kind[], $13::bigint[], $14::target_state[], $15::text[], $16::text[]) t
+        SELECT t.*
+        FROM unnest($11::uuid[], $12::text[], $13::target_kind[], $14::bigint[], $15::target_state[], $16::text[],
+                    $17::text[]) t
         ON CONFLICT DO NOTHING
         """,
-        message.id,
-        message.content,
-        len(message.content),
-        message.envelope_sender,
-        message.message_id,
-        message.subject,
-        message.fingerprint,
-        message.peer,
-        message.came_through_a_list,
+        [message.id for message in new],
+        [message.content for message in new],
+        [len(message.content) for message in new],
+        [message.envelope_sender for message in new],
+        [message.message_id for message in new],
+        [message.subject for message in new],
+        [message.fingerprint for message in new],
+        [message.peer for message in new],
+        [message.came_through_a_list for message in new],
         sweep_after_seconds,
-        [target.address for target in message.targets],
-        [target.kind.value for target in message.targets],
-        [target.list_id for target in message.targets],
-        [target.state.value for target in message.targets],
-        [target.because for target in message.targets],
-        [target.author_key for target in message.targets],
+        [message_id for message_id, _ in targets],
+        [target.address for _, target in targets],
+        [target.kind.value for _, target in targets],
+        [target.list_id for _, target in targets],
+        [target.state.value for _, target in targets],
+        [target.because for _, target in targets],
+        [target.author_key for _, target in targets],
     )
 
 
-async def _hold(connection: RawConnection, message_id: UUID, held: Sequence[NewTarget]) -> None:
+async def _hold(connection: RawConnection, held: Sequence[tuple[UUID, NewTarget]]) -> None:
     await connection.execute(
         """
         INSERT INTO held_posts (message_id, address, list_id, because, author, is_author_proven)
-        SELECT $1, t.* FROM unnest($2::text[], $3::bigint[], $4::text[], $5::text[], $6::bool[]) t
+        SELECT t.* FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::bool[]) t
         ON CONFLICT DO NOTHING
         """,
-        message_id,
-        [target.address for target in held],
-        [target.list_id for target in held],
-        [target.because for target in held],
-        [target.author for target in held],
-        [target.is_author_proven for target in held],
+        [message_id for message_id, _ in held],
+        [target.address for _, target in held],
+        [target.list_id for _, target in held],
+        [target.because for _, target in held],
+        [target.author for _, target in held],
+        [target.is_author_proven for _, target in held],
     )
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from services.ingress_smtp.shelf import Shelf
 from shared.core.mailing import TargetKind, TargetState
 from shared.core.membership import MemberRole
 from shared.store import arrivals, handling, member_imports, messages, posts
@@ -34,14 +35,16 @@ async def test_authors_are_known_who_are_on_the_list_and_did_not_leave_it(connec
     await connection.execute("UPDATE members SET status = 'held' WHERE email_key = 'member-2@example.com'")
     await connection.execute("UPDATE members SET status = 'unsubscribed' WHERE email_key = 'member-3@example.com'")
     keys = [*(f"member-{number}@example.com" for number in range(1, 5)), "stranger@example.com"]
-    known = await arrivals.known_authors(connection, list_id, keys)
+    other_list_id = await stored.new_list(connection, 0)
+    known, of_another_list, of_nobody = await arrivals.known_authors(
+        connection, [(list_id, keys), (other_list_id, keys), (list_id, [])]
+    )
     assert set(known) == {
         KnownAuthor(MemberRole.MEMBER, is_moderated=True),
         KnownAuthor(MemberRole.MEMBER),
         KnownAuthor(MemberRole.OWNER),
     }
-    other_list_id = await stored.new_list(connection, 0)
-    assert await arrivals.known_authors(connection, other_list_id, keys) == []
+    assert list(of_another_list) == list(of_nobody) == []
 
 
 async def test_a_message_stored_twice_is_stored_once(connection: RawConnection, database_url: str) -> None:
@@ -64,6 +67,38 @@ async def test_a_message_is_stored_whole_or_not_at_all(connection: RawConnection
             connection, stored.new_message(NewTarget("list@lists.example.org", TargetKind.LIST, list_id=4711))
         )
     assert await connection.fetchval("SELECT count(*) FROM messages") == 0
+
+
+async def test_messages_stored_together_keep_each_its_own_targets_and_reasons(connection: RawConnection) -> None:
+    list_id = await stored.new_list(connection, 0)
+    to_list = NewTarget("list@lists.example.org", TargetKind.LIST, list_id)
+    waits = NewTarget("held@lists.example.org", TargetKind.LIST, list_id, TargetState.HELD, "moderated", "Ann")
+    new = [stored.new_message(to_list, TARGET), stored.new_message(waits), stored.new_message(TARGET)]
+    await messages.store(connection, *new)
+    await messages.store(connection, *new)
+    targets = await connection.fetch("SELECT message_id, address, state FROM message_targets")
+    assert sorted(map(tuple, targets)) == sorted(
+        (message.id, target.address, target.state) for message in new for target in message.targets
+    )
+    held = await connection.fetch("SELECT message_id, address, because, author FROM held_posts")
+    assert [tuple(row) for row in held] == [(new[1].id, waits.address, "moderated", "Ann")]
+    kept = await connection.fetch("SELECT id, content FROM messages")
+    assert {tuple(row) for row in kept} == {(message.id, message.content) for message in new}
+
+
+async def test_a_message_that_cannot_be_stored_spoils_none_that_came_with_it(
+    connection: RawConnection, database_url: str
+) -> None:
+    good = [stored.new_message(TARGET) for _ in range(5)]
+    bad = stored.new_message(NewTarget("gone@lists.example.org", TargetKind.LIST, list_id=4711))
+    database = Database(database_url, name="test ingress")
+    shelf = Shelf(database)
+    *well, failed = await asyncio.gather(*(shelf.store(each) for each in (*good, bad)), return_exceptions=True)
+    await database.close()
+    assert well == [None] * 5
+    assert "foreign key" in str(failed)
+    kept = await connection.fetch("SELECT id FROM messages")
+    assert {row["id"] for row in kept} == {message.id for message in good}
 
 
 async def test_a_message_whose_row_is_locked_is_waited_for(connection: RawConnection, database_url: str) -> None:
