@@ -16,6 +16,7 @@ from shared.core.bounce import BounceClass
 from shared.core.delivery import DeliveryState, OutcomeKind
 from shared.core.segment.parsing import parse
 from shared.store import (
+    arrivals,
     audiences,
     batches,
     choosing,
@@ -122,6 +123,13 @@ async def test_a_hand_back_touches_what_goes_back(connection: RawConnection) -> 
     await assert_narrow(
         connection, lambda c: batches.hand_back(c, claimed.id, claimed.claim, ids, unstarted=50), at_most=300
     )
+
+
+async def test_looking_for_authors_touches_those_asked_for(connection: RawConnection) -> None:
+    list_id = await connection.fetchval("SELECT min(list_id) FROM members")
+    asked = [(list_id, [f"member-{number}@example.com", "stranger@example.com"]) for number in range(1, 51)]
+    await assert_narrow(connection, lambda c: arrivals.known_authors(c, asked), at_most=100)
+    assert [len(known) for known in await arrivals.known_authors(connection, asked)] == [1] * 50
 
 
 async def test_a_takeover_touches_what_is_taken_over(connection: RawConnection) -> None:
