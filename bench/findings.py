@@ -83,15 +83,10 @@ class Findings:
 
     @property
     def memory_growth(self) -> float | None:
-        """A node's peak for the largest mailing by its peak for the one of the rounds."""
-        usual = self.peak_megabytes(unsigned_mailing)
-        if not self.sizes or not usual:
+        """A node's peak for the largest mailing of (i) by its peak for the smallest."""
+        if not self.sizes:
             return None
-        return max(
-            peak / usual[name]
-            for name, peak in self.sizes[-1].peak_megabytes.items()
-            if name.startswith("outbound_sender")
-        )
+        return self.sizes[-1].node_peak_megabytes / self.sizes[0].node_peak_megabytes
 
 
 def _medians(rounds: Sequence[Mapping[str, float]]) -> Mapping[str, float]:

@@ -25,7 +25,7 @@ from deploy.local.postgres import Postgres
 from deploy.local.rabbitmq import RabbitMQ
 from deploy.local.rabbitmq_install import find_or_install_server
 
-#: To the sink, for Postfix and for each node alike.
+#: To the sink, for Postfix and for all sending nodes together alike.
 CONNECTIONS = 160
 WARM_UP_RECIPIENTS = 1_000
 #: A mailing that is not through by then has failed: a start, and then so many recipients a second.

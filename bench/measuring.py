@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,7 +13,7 @@ from bench.audience import AudienceAlone
 from bench.findings import Round
 from bench.importing import running_import
 from bench.incoming import Accepted, postfix_accepts, running_ingress
-from bench.list_kinds import PERSONAL, PLAIN, SHARED
+from bench.list_kinds import PERSONAL, PLAIN, SHARED, ListKind
 from bench.listfleet import CONNECTIONS, Listfleet, Measured, running_broker, running_postgres
 from bench.post import compose
 from bench.postfix_relay import Postfix, Relayed, relay, running_postfix
@@ -26,6 +27,8 @@ ALL_PARTS = "abcdefghijklmn"
 #: Without those that take long, and are run once.
 QUICK_PARTS = "abcdefghjkmn"
 RECIPIENTS = 20_000
+#: (d) to (f): a process of Python uses one core, so an operator starts a sending node for each.
+CORES = os.cpu_count() or 1
 #: (f): recipients of a transaction, as many as Listfleet gives it at most (RFC 5321 §4.5.3.1.8), and of the mailing,
 #: which would be over too soon with fewer.
 TOGETHER = 100
@@ -83,10 +86,10 @@ class Bench:
             wire_per_second=self._run("a", lambda: wire.messages_per_second(self.sink, len(_message()))),
             signatures_per_second=self._run("b", rsa.signatures_per_second),
             postfix=self._run("c", lambda: _relayed(self._postfix, RECIPIENTS)),
-            unsigned=self._run("d", lambda: self._listfleet.mail(PLAIN, RECIPIENTS, self.sink)),
-            signed=self._run("e", lambda: self._listfleet.mail(PERSONAL, RECIPIENTS, self.sink)),
+            unsigned=self._run("d", lambda: self._mail(PLAIN, RECIPIENTS, self.sink)),
+            signed=self._run("e", lambda: self._mail(PERSONAL, RECIPIENTS, self.sink)),
             postfix_bulk=self._run("f", lambda: _relayed(self._postfix_bulk, BULK_RECIPIENTS)),
-            bulk=self._run("f", lambda: self._listfleet.mail(SHARED, BULK_RECIPIENTS, self._catcher)),
+            bulk=self._run("f", lambda: self._mail(SHARED, BULK_RECIPIENTS, self._catcher)),
             recorded_per_second=self._run("g", lambda: self._recorder.outcomes_per_second()),
             scaling=self._run("h", lambda: {count: self._mail_slowly(count) for count in NODE_COUNTS}) or {},
             postfix_accepting=self._run("j", lambda: _accepted_by(self._keeping_postfix)),
@@ -120,6 +123,10 @@ class Bench:
             return None
         tell(f"({part})")
         return measure()
+
+    def _mail(self, kind: ListKind, recipients: int, sink: Sink) -> Measured:
+        """By a sending node a core, with as many connections in all as Postfix has."""
+        return self._listfleet.mail(kind, recipients, sink, nodes=CORES, connections=CONNECTIONS // CORES)
 
     def _mail_slowly(self, nodes: int) -> Measured:
         """To a sink that holds its replies back, so that the nodes' limits of connections are all that holds them."""
