@@ -39,6 +39,10 @@ class Postgres:
             f"listen_addresses={LOOPBACK}",
             "unix_socket_directories=",
             "max_connections=200",
+            # As in the compose file.
+            "shared_buffers=512MB",
+            "max_wal_size=4GB",
+            "autovacuum_naptime=10s",
             "log_line_prefix=%m [%p] ",
         ):
             command += ["-c", setting]

@@ -18,6 +18,8 @@ from sqlmodel import AutoString, SQLModel
 import deploy.migrations.tables  # noqa: F401 - fills the metadata
 from deploy.local.postgres import Postgres
 from deploy.migrations.__main__ import migrate
+from shared.contracts.task_kinds import PARAMETERS
+from shared.core.task import TaskKind
 from tests.fakes.fresh import fresh_database
 from tests.integration import stored
 
@@ -105,3 +107,18 @@ async def test_an_empty_database_is_migrated(postgres_server: Postgres) -> None:
         await migrate(url)
         async with stored.connected(url) as connection:
             assert await stored.new_list(connection, 1)
+            assert await connection.fetchval("SELECT count(*) FROM tasks") == 0
+
+
+async def test_a_new_database_gets_the_first_tasks_and_keeps_what_becomes_of_them(postgres_server: Postgres) -> None:
+    async with fresh_database(postgres_server, "template0") as url:
+        await migrate(url, with_first_tasks=True)
+        async with stored.connected(url) as connection:
+            made = await connection.fetch("SELECT kind, parameters, next_due_at > now() AS is_to_come FROM tasks")
+            assert [row["kind"] for row in made] == ["roll_up", "held_posts", "held_members", "purge"]
+            for row in made:
+                assert row["is_to_come"]
+                PARAMETERS[TaskKind(row["kind"])].model_validate_json(row["parameters"])
+            await connection.execute("DELETE FROM tasks WHERE kind <> 'roll_up'")
+            await migrate(url, with_first_tasks=True)
+            assert await connection.fetchval("SELECT count(*) FROM tasks") == 1
