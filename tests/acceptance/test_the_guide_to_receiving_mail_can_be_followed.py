@@ -8,12 +8,13 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from deploy.local.cluster import PROJECT
 from deploy.local.knot import Knot
-from deploy.local.live_cluster import LiveCluster
+from deploy.local.live_cluster import LiveCluster, wait_until
 from deploy.local.ports import LOOPBACK, free_port
 from tests.acceptance.debian_part import need
 
@@ -30,6 +31,7 @@ def knot(cluster: LiveCluster, run_folder: Path) -> Iterator[Knot]:
     try:
         server.start()
         cluster.start_admin(dns_resolver=f"{LOOPBACK}:{server.port}")
+        cluster.start_scheduler(dns_resolver=f"{LOOPBACK}:{server.port}")
         cluster.processes.wait_until_ready()
         yield server
     finally:
@@ -53,12 +55,33 @@ def test_the_guide_to_receiving_mail_can_be_followed(cluster: LiveCluster, knot:
         follow(block)
     before = json.loads((tmp_path / "check.json").read_text())
     assert set(before["counts"]) == {"missing"}
+    new = {"name": "DNS", "kind": "dns_check", "cron": "0 6 * * *"}
+    task = cluster.api.request("POST", "/tasks", json=new).raise_for_status().json()
+    found = _found_by_task(cluster, task["id"])
+    assert (found["is_right"], found["counts"]) == (False, before["counts"])
+    mends = {(finding["name"], finding["type"]): finding["mend"] for finding in before["findings"]}
+    assert {(record["name"], record["type"]): record["mend"] for record in found["not_right"]} == mends
 
     knot.serve({zone: (tmp_path / f"{zone}.records").read_text() for zone in ZONES})
     follow(check)
     after = json.loads((tmp_path / "check.json").read_text())
     assert after["is_right"], [finding for finding in after["findings"] if finding["state"] != "right"]
     assert sum(after["counts"].values()) == sum(before["counts"].values())
+    found = _found_by_task(cluster, task["id"])
+    assert (found["is_right"], found["counts"], found["not_right"]) == (True, after["counts"], [])
     purposes = {finding["purpose"] for finding in after["findings"]}
     assert len(purposes) == 7, "a record of every purpose of the table"
     assert '"state":"active"' in follow(sign)
+
+
+def _found_by_task(cluster: LiveCluster, task_id: int) -> Any:
+    """What a run of the task tells, which is asked for now."""
+    cluster.api.request("POST", f"/tasks/{task_id}/run").raise_for_status()
+
+    def ended() -> Any:
+        newest = cluster.api.get(f"/tasks/{task_id}/runs")["items"][0]
+        return newest if newest["state"] not in ("waiting", "running") else None
+
+    run = wait_until(ended, 30)
+    assert run["state"] == "succeeded", run
+    return run["result"]

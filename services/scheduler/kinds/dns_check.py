@@ -60,7 +60,7 @@ class DnsCheck:
         not_right = [finding for finding in findings if finding.state is not State.RIGHT]
         return DnsChecked(
             is_right=bool(findings) and not not_right,
-            counts=Counter(finding.state.value for finding in findings),
+            counts=dict(Counter(finding.state.value for finding in findings)),
             not_right=[
                 NotRight(each.name, each.type.value, each.state.value, each.mend) for each in not_right[:MAX_TOLD]
             ],
