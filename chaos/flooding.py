@@ -1,7 +1,7 @@
 """Many connections at once, from many addresses of the loopback: a process of its own, which prints what it saw.
 
 `python -m chaos.flooding PORT CONNECTIONS SECONDS`. Each connection waits for the first line. One that is refused is
-closed; one that is greeted stays open, and says nothing, until all are answered.
+closed; one that is greeted stays open, and says nothing, until all are answered or the server ends it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass
 
 from deploy.local.ports import LOOPBACK
 
-#: A peer has 50 sessions at most, and a node 4,000: three quarters of its places are taken, and it is not busy.
-ADDRESSES = 60
+#: A peer has 50 sessions at most, and a node 4,000: each of so many gets a few, and all places are taken.
+ADDRESSES = 1000
 #: Spare files of this process.
 _SPARE_FILES = 500
 _TURN_SECONDS = 0.01
@@ -32,6 +32,8 @@ class Seen:
 
     connections: int = 0
     greeted: int = 0
+    #: Of these: ended by the server later.
+    ended: int = 0
     #: 421 in the place of a greeting.
     refused: int = 0
     #: Closed or reset without a word.
@@ -54,7 +56,7 @@ class Flood:
         self._files = files
         self._selector = selectors.DefaultSelector()
         self._began_seconds: dict[socket.socket, float] = {}
-        self._kept: list[socket.socket] = []
+        self._kept: set[socket.socket] = set()
         self.seen = Seen()
 
     def run(self, connections: int, seconds: float) -> Seen:
@@ -80,7 +82,7 @@ class Flood:
         number = self.seen.connections % ADDRESSES
         connection = socket.socket()
         connection.setblocking(False)
-        connection.bind((f"127.0.2.{number + 1}", 0))
+        connection.bind((f"127.0.{2 + number // 250}.{number % 250 + 1}", 0))
         code = connection.connect_ex((LOOPBACK, self._port))
         if code not in (0, errno.EINPROGRESS):
             raise OSError(code, f"connection {self.seen.connections}")
@@ -92,25 +94,33 @@ class Flood:
         for key, _ in self._selector.select(seconds):
             connection = key.fileobj
             assert isinstance(connection, socket.socket)  # noqa: S101
-            self._answered(connection)
+            if connection in self._kept:
+                self._end(connection)
+                self._kept.remove(connection)
+                self.seen.ended += 1
+            else:
+                self._answered(connection)
 
     def _answered(self, connection: socket.socket) -> None:
         try:
             line = connection.recv(512)
         except OSError:
             line = b""
-        self._selector.unregister(connection)
         took_seconds = time.monotonic() - self._began_seconds.pop(connection)
         self.seen.slowest_answer_seconds = max(self.seen.slowest_answer_seconds, took_seconds)
         if line.startswith(b"220"):
             self.seen.greeted += 1
-            self._kept.append(connection)
+            self._kept.add(connection)
             return
-        connection.close()
+        self._end(connection)
         if line.startswith(b"421"):
             self.seen.refused += 1
         else:
             self.seen.dropped += 1
+
+    def _end(self, connection: socket.socket) -> None:
+        self._selector.unregister(connection)
+        connection.close()
 
 
 def main() -> None:

@@ -65,4 +65,4 @@ def _resident_bytes(pid: int) -> int:
     return int(kilobytes.split()[1]) * 1024
 
 
-FAULTS = (Fault("connection-flood", strike, Shape(senders=1, recipients=1000), at_most_seeds=1),)
+FAULTS = (Fault("connection-flood", strike, Shape(senders=1, recipients=1000)),)

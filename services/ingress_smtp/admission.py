@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass
 
 from services.ingress_smtp import metrics
+from services.ingress_smtp.crowd import Crowd, Place
 from shared.core.ingress_limits import BusyBecause, IngressLimits
 from shared.core.limits import Limit
 from shared.core.pacer import Go, Pacer, pace_per_second
@@ -19,6 +19,8 @@ SOON_SECONDS = 2.0
 PATIENCE_SECONDS = 5.0
 #: From this part of the sessions that there may be, who does nothing is sent away sooner.
 CROWDED_PART = 0.8
+#: So many sessions may be about to end whose places others have already: their files are open until then.
+MOST_LEAVING = 100
 
 _WHY = {
     BusyBecause.DRAINING: "The server takes no mail now",
@@ -27,14 +29,8 @@ _WHY = {
     BusyBecause.OPEN_FILES: "Too many sessions",
     BusyBecause.MAX_MESSAGES_PER_SECOND: "Too many messages",
 }
+_FULL = (BusyBecause.MAX_CONNECTIONS, BusyBecause.OPEN_FILES)
 _TOO_MANY_OF_PEER = Reply(421, "4.3.2 Too many sessions from your network, please try again later")
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """One session's place among the node's, and among its peer's when the client is known."""
-
-    peer: str | None
 
 
 class Admission:
@@ -49,6 +45,8 @@ class Admission:
         self.accepted_count = 0
         self._places = 0
         self._places_of: Counter[str] = Counter()
+        self._crowd = Crowd()
+        self._leaving = 0
         self._pacer = Pacer(Limit.MAX_MESSAGES_PER_SECOND)
         self._queue = asyncio.Lock()
         self._waiting = 0
@@ -87,23 +85,59 @@ class Admission:
         return None
 
     def admit(self, address: str | None) -> Place | Reply:
-        """A place for a client at this network address (`None`: a proxy's own), or what it is told."""
+        """A place for a client at this network address (`None`: a proxy's own), or what it is told.
+
+        Where all places are taken, it may be that of a session that brought nothing and does not get on.
+        """
+        peer = None if address is None else peer_of(address)
+        most = self.limits.max_connections_per_peer
+        has_too_many = peer is not None and most is not None and self._places_of[peer] >= most
         because = self.busy_because()
+        if because in _FULL and not has_too_many and self._make_room(peer):
+            because = self.busy_because()
         if because is not None:
             metrics.REFUSED.labels(because.value).inc()
             return Reply(421, f"4.3.2 {_WHY[because]}, please try again later")
-        peer = None if address is None else peer_of(address)
-        most = self.limits.max_connections_per_peer
-        if peer is not None and most is not None and self._places_of[peer] >= most:
+        if has_too_many:
             metrics.REFUSED.labels("max_connections_per_peer").inc()
             return _TOO_MANY_OF_PEER
+        place = Place(peer, asyncio.get_running_loop().time())
         self._places += 1
         if peer is not None:
             self._places_of[peer] += 1
-        return Place(peer)
+        self._crowd.enter(place)
+        return place
+
+    def got_on(self, place: Place) -> None:
+        """The session said who it is, or named a sender or a recipient that is good."""
+        self._crowd.got_on(place, asyncio.get_running_loop().time())
+
+    def keep(self, place: Place) -> None:
+        """The session brings a message: nobody else gets its place."""
+        self._crowd.leave(place)
 
     def leave(self, place: Place) -> None:
-        """Give the place back."""
+        """The session has ended: give the place back, unless another has it already."""
+        place.end = None
+        if place.is_given_away:
+            self._leaving -= 1
+        else:
+            self._give_back(place)
+
+    def _make_room(self, peer: str | None) -> bool:
+        """End the session that is to make room for a newcomer of this peer, if there is one."""
+        stalest = self._crowd.stalest(peer, asyncio.get_running_loop().time())
+        if stalest is None or stalest.end is None or self._leaving >= MOST_LEAVING:
+            return False
+        metrics.DISPLACED.inc()
+        self._give_back(stalest)
+        stalest.is_given_away = True
+        self._leaving += 1
+        stalest.end()
+        return True
+
+    def _give_back(self, place: Place) -> None:
+        self._crowd.leave(place)
         self._places -= 1
         if place.peer is not None:
             self._places_of[place.peer] -= 1

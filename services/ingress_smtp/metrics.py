@@ -12,6 +12,9 @@ from shared.core.ingress_limits import Busy, BusyBecause
 MESSAGES = Counter("listfleet_ingress_messages", "Messages whose content was read to its end.", ["reply"])
 #: `because` is a reason to be busy, or `max_connections_per_peer`.
 REFUSED = Counter("listfleet_ingress_refused_connections", "Connections that were answered 421.", ["because"])
+DISPLACED = Counter(
+    "listfleet_ingress_displaced_sessions", "Sessions that brought nothing, ended to make room for others."
+)
 RATE = Gauge("listfleet_ingress_messages_per_second", "Messages that were answered 250 in the last second.")
 _BUSY_SINCE = Gauge(
     "listfleet_ingress_busy_since_timestamp_seconds",

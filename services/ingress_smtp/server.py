@@ -6,8 +6,8 @@ import asyncio
 import logging
 from typing import cast
 
-from services.ingress_smtp.admission import Place
 from services.ingress_smtp.connection import host_of
+from services.ingress_smtp.crowd import Place
 from services.ingress_smtp.session import SessionTerms, SmtpSession
 from shared.core.smtp_reply import Reply
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
-from services.ingress_smtp.admission import Admission, Place
+from services.ingress_smtp.admission import Admission
 from services.ingress_smtp.commands import Sender, read_mail, read_rcpt
 from services.ingress_smtp.connection import STOPPING, ConnectionTerms, SmtpConnection
 from services.ingress_smtp.content import ENDLESS, NO_ROOM, EndlessContent, read_content
+from services.ingress_smtp.crowd import Place
 from services.ingress_smtp.intake import Submission
 from services.ingress_smtp.limits import DataBudget, DataShare
 from services.ingress_smtp.routing import Directory, Route, route
@@ -21,6 +23,7 @@ from shared.store.engine import StoreUnavailable
 
 TOO_MANY_RECIPIENTS = Reply(452, "4.5.3 Too many recipients for one message, please send the others with the next")
 TOO_MANY_MESSAGES = Reply(451, "4.3.2 Too many messages, please try again later")
+_DISPLACED = Reply(421, "4.3.2 Too many sessions, and this one does not get on; please try again later")
 _BAD_SEQUENCE = Reply(503, "5.5.1 This command does not fit here")
 
 #: How long looking up a recipient may take.
@@ -68,8 +71,12 @@ class SmtpSession(SmtpConnection):
     ) -> None:
         super().__init__(terms.connection, loop, on_end, self._admit if place is None else None)
         self._terms = terms
-        self._place = place
+        self._place: Place | None = None
+        if place is not None:
+            self._take(place)
         self._transaction: _Transaction | None = None
+        self._has_named_sender = False
+        self._recipients_named = 0
         self._is_stopping = False
         self._is_in_data = False
 
@@ -102,6 +109,8 @@ class SmtpSession(SmtpConnection):
             return
         self._forget_transaction()
         session = self.current_session()
+        if session.host_name is None:
+            self._get_on()
         session.extended_smtp, session.host_name = True, hostname
         extensions = ["PIPELINING", f"SIZE {self._terms.max_message_bytes}", "8BITMIME", "SMTPUTF8"]
         if self._terms.connection.tls is not None and session.ssl is None:
@@ -120,6 +129,9 @@ class SmtpSession(SmtpConnection):
             await self._answer(sender)
             return
         self._transaction = _Transaction(sender)
+        if not self._has_named_sender:
+            self._has_named_sender = True
+            self._get_on()
         await self._answer(Reply(250, "2.1.0 Sender noted"))
 
     async def smtp_RCPT(self, arg: str | None) -> None:  # noqa: N802
@@ -136,6 +148,9 @@ class SmtpSession(SmtpConnection):
             await self._answer(found)
             return
         transaction.routes[found.address] = found
+        if self._recipients_named < self._terms.max_recipients:
+            self._recipients_named += 1
+            self._get_on()
         await self._answer(Reply(250, "2.1.5 Recipient noted"))
 
     async def smtp_DATA(self, arg: str | None) -> None:  # noqa: N802
@@ -150,6 +165,8 @@ class SmtpSession(SmtpConnection):
             self._forget_transaction()
             await self._answer(NO_ROOM)
             return
+        if self._place is not None:
+            self._terms.admission.keep(self._place)
         if not await self._terms.admission.turn():
             self._forget_transaction()
             await self._answer(TOO_MANY_MESSAGES)
@@ -172,8 +189,17 @@ class SmtpSession(SmtpConnection):
         answer = self._terms.admission.admit(address)
         if isinstance(answer, Reply):
             return answer
-        self._place = answer
+        self._take(answer)
         return None
+
+    def _take(self, place: Place) -> None:
+        self._place = place
+        place.end = partial(self.say_goodbye, _DISPLACED)
+
+    def _get_on(self) -> None:
+        """The session did what counts as a step; nothing counts that it may repeat for ever."""
+        if self._place is not None:
+            self._terms.admission.got_on(self._place)
 
     def _forget_transaction(self) -> None:
         self._transaction = None

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 
-from services.ingress_smtp.admission import Admission, Place
+from services.ingress_smtp import admission as admission_module
+from services.ingress_smtp import crowd
+from services.ingress_smtp.admission import Admission
+from services.ingress_smtp.crowd import Place
 from shared.core.ingress_limits import BusyBecause, IngressLimits
 from shared.core.smtp_reply import Reply
 
@@ -103,3 +107,22 @@ async def test_a_node_is_crowded_before_it_is_full(max_connections: int | None, 
     admitted(admission, "192.0.2.8")
     assert admission.is_crowded
     assert admission.busy_because() is None
+
+
+async def test_only_so_many_may_be_about_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crowd, "GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(admission_module, "MOST_LEAVING", 1)
+    admission = admission_with(max_connections=2)
+    ended: list[Place] = []
+    places = [admitted(admission), admitted(admission)]
+    for place in places:
+        place.end = partial(ended.append, place)
+    admitted(admission, "192.0.2.8")
+    assert ended == places[:1]
+    assert isinstance(admission.admit("192.0.2.9"), Reply), "its file is open still"
+    admission.leave(places[0])
+    admitted(admission, "192.0.2.9")
+    assert ended == places
+    assert admission.busy_because() is BusyBecause.MAX_CONNECTIONS
+    admission.leave(places[1])
+    assert admission.busy_because() is BusyBecause.MAX_CONNECTIONS, "two newcomers have the places"

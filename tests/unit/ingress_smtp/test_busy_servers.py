@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from services.ingress_smtp import connection
+from services.ingress_smtp import connection, crowd
 from shared.core.ingress_limits import IngressLimits
 from tests.unit.ingress_smtp.smtp_client import Ingress, running_ingress, until
 
@@ -71,6 +71,31 @@ async def test_a_server_that_is_switched_off_ends_its_sessions_after_the_message
         assert (await busy.reply()).startswith("421 4.3.2")
         async with ingress.client(greeted=False) as late:
             assert await late.reply() == "421 4.3.2 The server takes no mail now, please try again later"
+
+
+async def test_a_full_server_gives_the_place_of_who_does_not_get_on_to_who_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(crowd, "GRACE_SECONDS", 0.0)
+    async with limited_ingress(max_connections=3) as ingress, ingress.client() as idle, ingress.client() as sending:
+        await sending.begin("dev@lists.test")
+        assert (await sending.say("DATA")).startswith("354")
+        async with ingress.client() as chatting, ingress.client(address="127.0.0.2") as other:
+            assert (await idle.reply()).startswith("421 4.3.2")
+            await other.begin("dev@lists.test")
+            assert (await chatting.say("NOOP")).startswith("250")
+            async with ingress.client(address="127.0.0.3") as third:
+                assert (await chatting.reply()).startswith("421 4.3.2"), "NOOP is no step"
+                await until(lambda: ingress.server.session_count == 3)
+                async with ingress.client(address="127.0.0.3", greeted=False) as fourth:
+                    assert (await fourth.reply()).startswith("421"), "its peer has as many as any other"
+                assert (await other.data(POST)).startswith("250")
+                await third.begin("dev@lists.test")
+        await sending.send(POST)
+        assert (await sending.reply()).startswith("250"), "who brings a message is let be"
+    assert ingress.admission.accepted_count == 2
+    await until(lambda: ingress.server.session_count == 0)
+    assert ingress.admission.busy_because() is None
 
 
 async def test_who_does_nothing_in_a_crowd_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
