@@ -9,8 +9,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-#: Who got on within so long keeps its place: a client far away needs a round trip for each command. Those of a peer with
-#: several sessions that said nothing yet have no such time.
+#: Who got on within so long keeps its place: a client far away needs a round trip for each command. Sessions that said
+#: nothing yet have no such time when their peer has several.
 GRACE_SECONDS = 1.0
 
 
