@@ -62,9 +62,11 @@ class Crowd:
     def stalest(self, peer: str | None, now_seconds: float) -> Place | None:
         """Whose place a newcomer of this peer is to have: of the peer with most here, who got on longest ago.
 
-        `None` when no peer has more here than the newcomer's own, or when that one has time left.
+        `None` when it would not be fairer so, or when that one has time left. A peer that has some gets another only
+        from one that has at least as many afterwards: else two could take a place from each other for ever.
         """
-        if self._most <= (0 if peer is None else len(self._of.get(peer, ()))):
+        own = 0 if peer is None else len(self._of.get(peer, ()))
+        if self._most <= own + (own > 0):
             return None
         fullest = next(iter(self._peers_with[self._most]))
         place = next(iter(self._of[fullest]))
