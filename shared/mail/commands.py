@@ -28,8 +28,12 @@ MAX_STRANGE_LINES = 10
 
 _REPLY_PREFIX = re.compile(r"^(?:(?:re|aw|sv|vs|antw|fwd?|wg|tr|rif|r)(?:\[\d+\])?\s*:\s*)+", re.IGNORECASE)
 _QUOTE = re.compile(r"^\s*[>|]")
-#: What stands before a quoted message, or ends one's own words.
-_REST = re.compile(r"^(?:-- ?|_{10,}|-{3,} ?\S.*-{3,}|.*\b(?:wrote|schrieb|écrit|escribió|scrive|scritto)\s*:)$")
+#: What stands before a quoted message, or ends one's own words; Outlook quotes below the fields, without any mark.
+_REST = re.compile(
+    r"^(?:-- ?|_{10,}|-{3,} ?\S.*-{3,}"
+    r"|.*\b(?:wrote|écrit|escribió|escreveu|scrive|scritto)\s*:|.*\b(?:schrieb|schreef|skrev)\b.*:"
+    r"|\*?(?:From|Von|De|Da|Van|Från|Fra)\s?:\*?\s.*)$"
+)
 _TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]{0,20})[^<>]*>|<[^<>]*>")
 _SPACES = re.compile(r"\s+")
 #: Elements whose content is not what somebody wrote here.

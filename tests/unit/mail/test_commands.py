@@ -9,7 +9,7 @@ from shared.core.membership import DeliveryMode
 from shared.mail.commands import MAX_COMMANDS, Command, CommandKind, Commands, read_commands
 
 JOIN, LEAVE, WHICH, HELP = (Command(CommandKind(word)) for word in ("join", "leave", "which", "help"))
-DIGEST = Command(CommandKind.SET, mode=DeliveryMode.DIGEST)
+MAIL, DIGEST, NOMAIL = (Command(CommandKind.SET, mode=mode) for mode in DeliveryMode)
 DIGEST_MIME, DIGEST_PLAIN = (
     Command(CommandKind.SET, mode=DeliveryMode.DIGEST, digest_format=form) for form in DigestFormat
 )
@@ -29,12 +29,17 @@ def read(text: str, subject: str = "", *more: str) -> tuple[Command, ...]:
         ("join", (JOIN,)),
         ("JOIN\n\n  Which. \nset DIGEST\nhelp", (JOIN, WHICH, DIGEST, HELP)),
         ("Set Digest Mime.\nset digest plain", (DIGEST_MIME, DIGEST_PLAIN)),
+        ("set mail\nSET NoMail", (MAIL, NOMAIL)),
         ("Subscribe\nUnsubscribe\nsignoff", (JOIN, LEAVE)),
-        ("leave\nend\njoin", (LEAVE,)),
+        *((f"leave\n{end}\njoin", (LEAVE,)) for end in ("end", "END.", "stop", "quit", "exit")),
         ("leave\n-- \njoin", (LEAVE,)),
         ("leave\n--\njoin", (LEAVE,)),
         ("> join\n| help\nleave", (LEAVE,)),
         ("leave\nOn Monday, Bob wrote:\njoin", (LEAVE,)),
+        ("leave\nAm 23.11.2026 um 10:00 schrieb Bob <bob@example.com>:\njoin", (LEAVE,)),
+        ("leave\nOp 23-11-2026 om 10:00 schreef Bob:\njoin", (LEAVE,)),
+        ("leave\nFrom: Bob <bob@example.com>\nSent: Monday\nTo: dev@lists.test\n\njoin", (LEAVE,)),
+        ("leave\n*Von:* Bob <bob@example.com>\n*Gesendet:* Montag\n\njoin", (LEAVE,)),
         ("leave\n-----Original Message-----\njoin", (LEAVE,)),
         ("confirm 0A1B", (Command(CommandKind.CONFIRM, token="0a1b"),)),
         ("confirm ../../etc", ()),
@@ -60,6 +65,19 @@ def test_html_is_read_without_what_it_quotes() -> None:
         "<blockquote>help<div>join</div></blockquote></body></html>"
     )
     assert read(text, "", "Content-Type: text/html; charset=utf-8") == (WHICH, LEAVE)
+
+
+def test_what_outlook_quotes_in_html_is_not_read() -> None:
+    text = (
+        "<HTML><BODY><P>LEAVE</P><hr><div><b>From:</b> Dev &lt;dev@lists.test&gt;<br><b>Sent:</b> Monday</div>"
+        "<div>join</div></BODY></HTML>"
+    )
+    assert read(text, "", "Content-Type: text/html") == (LEAVE,)
+
+
+def test_a_signature_in_html_is_not_read() -> None:
+    text = "<p>which</p><div>-- <br>Ann<br>help</div>"
+    assert read(text, "", "Content-Type: text/html") == (WHICH,)
 
 
 def test_the_plain_half_of_an_alternative_is_read() -> None:
