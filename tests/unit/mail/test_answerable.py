@@ -24,6 +24,7 @@ def test_a_person_is_answered_at_the_address_in_from() -> None:
         *("X-Autoreply: yes", "X-Autorespond: on", "Content-Type: multipart/report; report-type=delivery-status"),
         *("Precedence: bulk", "Precedence: LIST", "Precedence: junk", "Precedence: auto_reply"),
         *("List-Id: x <x.y>", "List-Unsubscribe: <mailto:x@y>", "List-Post: NO", "X-Loop: x", "X-Mailing-List: x"),
+        *("X-Auto-Response-Suppress: All", "X-Auto-Response-Suppress: OOF, AutoReply", "X-Autoresponder: x"),
         *("From: bob@example.com",),
     ],
 )
@@ -41,6 +42,13 @@ def test_a_program_or_a_list_is_not_answered(field: str) -> None:
 )
 def test_who_is_no_single_person_is_not_answered(author: str) -> None:
     assert isinstance(read(author=author), NoAnswer)
+
+
+@pytest.mark.parametrize(
+    "sender", ["MAILER-DAEMON@example.net", "owner-dev@example.net", "dev-bounces@example.net", "dev-Request@b.test"]
+)
+def test_what_returns_to_a_program_or_a_list_is_not_answered(sender: str) -> None:
+    assert isinstance(read(sender=sender), NoAnswer)
 
 
 def test_the_null_sender_is_not_answered() -> None:
