@@ -216,6 +216,53 @@ def test_what_is_refused_is_not_held_for_something_else() -> None:
     assert isinstance(verdict(requires_explicit_destination=True, size_bytes=10_001), Refuse)
 
 
+#: What breaks each rule, in the order that every list's rules are asked in, and a word of the reason.
+_BREAKS: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"list_ids": ("<dev.lists.test>",)}, "already"),
+    ({"auto_submitted": "auto-replied"}, "automatic"),
+    ({"from_fields": 2}, "From"),
+    ({"has_overlong_line": True}, "998"),
+    ({"banned": ("ann@example.org",)}, "may not post to"),
+    ({"size_bytes": 10_001}, "10001"),
+    ({"command": "leave"}, "command"),
+    ({"refused_attachments": ("*.exe",), "attachments": (EXE,)}, "attachment"),
+    ({"max_posts_a_day_per_author": 3, "posts_today": 3}, "3 posts"),
+)
+_HOLDS: dict[str, Any] = {
+    "requires_explicit_destination": True,
+    "is_moderated": True,
+    "moderation": Moderation.EVERYBODY,
+    "emergency": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("policy", "last", "held_for"),
+    [
+        (PostingPolicy.ANYONE, None, ""),
+        (PostingPolicy.MEMBERS, "only members", "the author is not known as a member; "),
+        (PostingPolicy.ANNOUNCEMENT, "only moderators", ""),
+    ],
+)
+def test_of_all_that_is_wrong_the_first_rule_of_the_lists_type_is_the_reason(
+    policy: PostingPolicy, last: str | None, held_for: str
+) -> None:
+    for number, (_, word) in enumerate(_BREAKS):
+        left = {name: value for facts, _ in _BREAKS[number:] for name, value in facts.items()}
+        answer = verdict(policy, **_HOLDS, is_member=False, **left)
+        assert isinstance(answer, Refuse)
+        assert word in answer.because
+    answer = verdict(policy, **_HOLDS, is_member=False)
+    if last is not None:
+        assert isinstance(answer, Refuse)
+        assert last in answer.because
+    if policy is PostingPolicy.ANNOUNCEMENT:
+        return  # Whoever may post there is a moderator.
+    held = verdict(policy, **_HOLDS, is_member=False, non_member_action=NonMemberAction.HOLD)
+    moderation = "the author's posts are moderated; the list is moderated; the list is stopped for an emergency"
+    assert held == Hold(f"neither To nor Cc names the list; {held_for}{moderation}")
+
+
 def test_every_rule_stands_in_some_order() -> None:
     names = {path.stem for path in Path(posting.__file__).parent.glob("*.py")}
     asked = {rule.__name__ for rules in RULES.values() for rule in rules}
