@@ -203,6 +203,20 @@ async def test_a_link_shows_a_page_and_only_a_post_decides_and_once(house: House
     assert await house.connection.fetchval("SELECT decided_by FROM held_posts") == "a link in a moderator's mail"
 
 
+async def test_a_link_discards_a_post_and_nobody_hears_of_it(house: House) -> None:
+    held_id = await house.hold(is_proven=True)
+    before = len(await house.mails())
+    link = await house.link("discard")
+    assert (await house.web.get(link)).status_code == 200
+    assert await house.state(held_id) == "held"
+    assert (await house.web.post(link)).status_code == 200
+    assert await house.state(held_id) == "discarded"
+    assert (await house.web.post(link)).status_code == 200, "pressed twice"
+    assert (await house.web.post(await house.link("approve"))).status_code == 409
+    assert await house.handle_again(held_id) == 0
+    assert len(await house.mails()) == before
+
+
 async def test_a_token_is_good_for_its_post_alone(house: House) -> None:
     await house.hold()
     link = await house.link("approve")
