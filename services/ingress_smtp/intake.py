@@ -22,10 +22,11 @@ from shared.core.address import Address
 from shared.core.authorship import Belief
 from shared.core.posting.post import Refuse
 from shared.core.smtp_reply import Reply
-from shared.store.engine import StoreUnavailable
+from shared.store.engine import StoreFull, StoreUnavailable
 from shared.store.messages import NewMessage, NewTarget
 
 TRY_LATER = Reply(451, "4.3.0 The message could not be stored, please try again later")
+NO_ROOM_ON_DISK = Reply(452, "4.3.1 There is no room to store the message, please try again later")
 AUTHOR_UNKNOWN_NOW = Reply(451, "4.4.3 The author's domain could not be looked up, please try again later")
 
 #: How long judging, and then storing, may take; clients wait ten minutes (RFC 5321 §4.5.3.2.6).
@@ -139,7 +140,7 @@ class Intake:
                 await self._store.store(message)
         except (StoreUnavailable, TimeoutError) as error:
             log.warning("message not stored", because=str(error) or "timeout", client=submission.client.address)
-            return TRY_LATER
+            return NO_ROOM_ON_DISK if isinstance(error, StoreFull) else TRY_LATER
         self._announcer.announce(message)
         log.info("message stored", message=str(message.id), size_bytes=len(message.content), targets=len(cases))
         return Reply(250, f"2.0.0 Stored as {message.id}")

@@ -31,7 +31,12 @@ class StoreUnavailable(Exception):
     """PostgreSQL cannot be reached, or ended the connection; whether the last commit took place is unknown."""
 
 
+class StoreFull(StoreUnavailable):
+    """PostgreSQL has no room on its disk; nothing of what was to be written is there."""
+
+
 #: What a database says while it starts, stops, crashes, has no room for connections, or waits too long for a lock.
+_DISK_FULL = "53100"
 _UNAVAILABLE_CODES = ("08", "53", "57", "55P03", "40001", "40P01", "25P03", "25006")
 
 
@@ -52,6 +57,10 @@ def _means_unavailable(error: BaseException | None) -> bool:
     return False
 
 
+def _is_full(error: Exception) -> bool:
+    return getattr(getattr(error, "orig", None) or error, "sqlstate", None) == _DISK_FULL
+
+
 @asynccontextmanager
 async def _translated() -> AsyncIterator[None]:
     try:
@@ -60,7 +69,8 @@ async def _translated() -> AsyncIterator[None]:
         raise
     except Exception as error:
         if _means_unavailable(error):
-            raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
+            kind = StoreFull if _is_full(error) else StoreUnavailable
+            raise kind(f"{type(error).__name__}: {error}") from error
         raise
 
 

@@ -102,6 +102,30 @@ async def test_return_paths_and_postmaster_are_stored_for_the_scheduler(
             assert found[1][0].kind in (TargetKind.OPERATOR, TargetKind.RETURN_PATH)
 
 
+async def test_where_the_disk_is_full_nothing_is_stored_until_there_is_room(
+    database: Database, database_url: str, broker_url: str
+) -> None:
+    async with running_ingress(database_url, broker_url) as ingress, database.raw() as connection:
+        before = await connection.fetchval("SELECT count(*) FROM messages")
+        # As PostgreSQL says it, in the middle of the statement: the message's row is made, its targets are not.
+        await connection.execute(
+            """
+            CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                RAISE EXCEPTION 'could not extend file "base/1/2": No space left on device' USING ERRCODE = '53100';
+            END $$;
+            CREATE TRIGGER full_disk BEFORE INSERT ON message_targets FOR EACH ROW EXECUTE FUNCTION full_disk()
+            """
+        )
+        try:
+            for _ in range(2):
+                assert (await post(ingress.port)).startswith("452 4.3.1 ")
+            assert await connection.fetchval("SELECT count(*) FROM messages") == before
+        finally:
+            await connection.execute("DROP TRIGGER full_disk ON message_targets")
+        assert (await post(ingress.port)).startswith("250 ")
+        assert await connection.fetchval("SELECT count(*) FROM messages") == before + 1
+
+
 async def test_without_a_broker_mail_is_taken_without_delay(database: Database, database_url: str) -> None:
     async with running_ingress(database_url, f"amqp://guest:guest@127.0.0.1:{free_port()}/") as ingress:
         async with asyncio.timeout(4):  # less than a publisher waits
