@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, insert, text
 
 from shared.core.schedule import Recurrence
-from shared.core.task import TaskKind
+from shared.core.task import MissedPolicy, TaskKind
 from shared.store.tasks import ScheduledTask
 
 
@@ -42,7 +42,7 @@ def make_first_tasks(connection: Connection) -> None:
                 "kind": task.kind.value,
                 "parameters": dict(task.parameters),
                 "cron": task.cron,
-                "missed": "run_once",
+                "missed": MissedPolicy.RUN_ONCE,
                 "next_due_at": Recurrence.parse(task.cron, "UTC").next_after(now),
                 "created_at": now,
                 "updated_at": now,

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 #: Who got on within so long keeps its place: a client far away needs a round trip for each command. Sessions that said
 #: nothing yet have no such time when their peer has several.
 GRACE_SECONDS = 1.0
+#: From the peer with most on, peers with so many fewer are looked at: as many as a peer may have by default.
+MOST_LOOKS = 50
 
 
 @dataclass(eq=False, slots=True)
@@ -62,16 +64,19 @@ class Crowd:
     def stalest(self, peer: str | None, now_seconds: float) -> Place | None:
         """Whose place a newcomer of this peer is to have: of the peer with most here, who got on longest ago.
 
-        `None` when it would not be fairer so, or when that one has time left. A peer that has some gets another only
-        from one that has at least as many afterwards: else two could take a place from each other for ever.
+        Where that one has time left, a peer with fewer is looked at, so that nobody shields the others. `None` when it
+        would not be fairer so: a peer that has some gets another only from one that has at least as many afterwards,
+        else two could take a place from each other for ever.
         """
         own = 0 if peer is None else len(self._of.get(peer, ()))
-        if self._most <= own + (own > 0):
-            return None
-        fullest = next(iter(self._peers_with[self._most]))
-        place = next(iter(self._of[fullest]))
-        has_time = place.has_got_on or self._most == 1
-        return None if has_time and now_seconds - place.got_on_at_seconds < GRACE_SECONDS else place
+        fewest = own + (own > 0)
+        for count in range(self._most, max(fewest, self._most - MOST_LOOKS), -1):
+            if count in self._peers_with:
+                place = next(iter(self._of[next(iter(self._peers_with[count]))]))
+                has_time = place.has_got_on or count == 1
+                if not has_time or now_seconds - place.got_on_at_seconds >= GRACE_SECONDS:
+                    return place
+        return None
 
     def _beside(self, place: Place) -> OrderedDict[Place, None] | None:
         """All of its peer's here; `None` when it is not here."""

@@ -35,30 +35,28 @@ class StoreFull(StoreUnavailable):
     """PostgreSQL has no room on its disk; nothing of what was to be written is there."""
 
 
-#: What a database says while it starts, stops, crashes, has no room for connections, or waits too long for a lock.
 _DISK_FULL = "53100"
+#: What a database says while it starts, stops, crashes, has no room for connections, or waits too long for a lock.
 _UNAVAILABLE_CODES = ("08", "53", "57", "55P03", "40001", "40P01", "25P03", "25006")
 
 
-def _means_unavailable(error: BaseException | None) -> bool:
+def _unavailability(error: BaseException | None) -> type[StoreUnavailable] | None:
+    """Which it is, by the error or what it came from; `None` when the fault is in what was asked."""
     while error is not None:
         # An internal error is what asyncpg says on a connection that broke in the middle of an answer.
         if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError | asyncpg.PostgresConnectionError):
-            return True
+            return StoreUnavailable
         if isinstance(error, OSError | TimeoutError):
-            return True
+            return StoreUnavailable
         if isinstance(error, sqlalchemy.exc.TimeoutError | sqlalchemy.exc.InterfaceError):
-            return True
+            return StoreUnavailable
         if isinstance(error, sqlalchemy.exc.DBAPIError) and error.connection_invalidated:
-            return True
-        if str(getattr(error, "sqlstate", None) or "").startswith(_UNAVAILABLE_CODES):
-            return True
+            return StoreUnavailable
+        code = str(getattr(error, "sqlstate", None) or "")
+        if code.startswith(_UNAVAILABLE_CODES):
+            return StoreFull if code == _DISK_FULL else StoreUnavailable
         error = getattr(error, "orig", None) or error.__cause__
-    return False
-
-
-def _is_full(error: Exception) -> bool:
-    return getattr(getattr(error, "orig", None) or error, "sqlstate", None) == _DISK_FULL
+    return None
 
 
 @asynccontextmanager
@@ -68,8 +66,7 @@ async def _translated() -> AsyncIterator[None]:
     except StoreUnavailable:
         raise
     except Exception as error:
-        if _means_unavailable(error):
-            kind = StoreFull if _is_full(error) else StoreUnavailable
+        if kind := _unavailability(error):
             raise kind(f"{type(error).__name__}: {error}") from error
         raise
 
@@ -131,7 +128,7 @@ class Database:
                 yield cast("RawConnection", pooled.driver_connection)
             except (Exception, asyncio.CancelledError) as error:
                 # One that was cut off may hang, or be in a transaction still: the next user gets a new one.
-                if isinstance(error, asyncio.CancelledError) or _means_unavailable(error):
+                if isinstance(error, asyncio.CancelledError) or _unavailability(error):
                     await connection.invalidate(error)
                 raise
 

@@ -55,6 +55,15 @@ def test_who_got_on_a_moment_ago_keeps_its_place() -> None:
     assert crowd.stalest("bob", 5.0 + GRACE_SECONDS) is place
 
 
+def test_who_gets_on_all_the_time_shields_nobody_else() -> None:
+    crowd = Crowd()
+    busy = [entered(crowd, "busy") for _ in range(5)]
+    idle = [entered(crowd, "idle") for _ in range(3)]
+    for place in busy:
+        crowd.got_on(place, LATER)
+    assert crowd.stalest("new", LATER) is idle[0]
+
+
 def test_a_proxys_own_session_is_let_be() -> None:
     crowd = Crowd()
     place = entered(crowd, None)
